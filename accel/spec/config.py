@@ -1,0 +1,168 @@
+"""The one frozen, validated parameter set from which hardware and software derive."""
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from accel.spec.cells import WEIGHT_BITS, CellSpec
+from accel.spec.tables import ActivationSpec
+
+#: Raised whenever the meaning of an encoding changes; part of every digest.
+CONTRACT_VERSION = 1
+
+LIMITS = {
+    "rows": (1, 64), "cols": (1, 64), "act_bits": (2, 16), "acc_bits": (8, 40),
+    "act_depth": (2, 65536), "weight_depth": (2, 65536), "acc_depth": (2, 65536),
+    "param_depth": (2, 65536), "instruction_depth": (2, 65536), "vector_lanes": (1, 64),
+    "frame_bytes": (32, 1024),
+}
+
+
+class ConfigError(ValueError):
+    """A parameter set that cannot be built; the message lists every fault."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccelConfig:
+    """An accelerator. Raises `ConfigError` naming every fault and the nearest legal value."""
+
+    name: str
+    rows: int                     # products summed per column and cycle
+    cols: int                     # output channels computed side by side
+    cell: str                     # mac | shift
+    act_bits: int                 # width of an activation code, signed
+    weight_bits: int              # width of a weight code (shift: sign, nonzero, exponent)
+    acc_bits: int                 # width of an accumulator, signed
+    act_depth: int                # activation scratchpad: words of `word_lanes` activations
+    weight_depth: int             # weight scratchpad: array rows of `cols` weights
+    acc_depth: int                # accumulator scratchpad: words of `cols` accumulators
+    param_depth: int              # bias and scale memory: words of `vector_lanes` channels
+    instruction_depth: int
+    vector_lanes: int             # channels that the vector unit finishes per cycle
+    activations: tuple[str, ...]  # relu | tanh[:Qi.f:Qi.f] | selu[:Qi.f:Qi.f]
+    frame_bytes: int              # longest payload of one frame on the host link
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "activations", tuple(self.activations))
+        if faults := self._faults():
+            raise ConfigError(f"config {self.name!r}: " + "; ".join(faults))
+
+    def _faults(self) -> list[str]:
+        faults = [_range_fault(name, getattr(self, name), *allowed)
+                  for name, allowed in LIMITS.items()]
+        if self.cell not in WEIGHT_BITS:
+            faults.append(f"cell must be one of {', '.join(WEIGHT_BITS)}, not {self.cell!r}")
+        else:
+            faults.append(_range_fault("weight_bits", self.weight_bits, *WEIGHT_BITS[self.cell]))
+        if any(faults):
+            return [fault for fault in faults if fault]
+        # The rules below combine parameters that are legal one by one.
+        need = self.cell_spec.sum_bits(self.act_bits, self.rows)
+        if self.acc_bits < need:
+            faults.append(f"acc_bits must be in {need}..{LIMITS['acc_bits'][1]} to hold {self.rows}"
+                          f" worst-case terms, not {self.acc_bits}; nearest: {need}")
+        lanes = self.vector_lanes
+        if lanes & (lanes - 1) or lanes > self.word_lanes:
+            nearest = min(1 << (lanes.bit_length() - 1), self.word_lanes)
+            faults.append(f"vector_lanes must be a power of two up to {self.word_lanes} (cols "
+                          f"rounded up), not {lanes}; nearest: {nearest}")
+        if self.weight_depth < self.rows:
+            faults.append(f"weight_depth must be at least rows = {self.rows}, "
+                          f"not {self.weight_depth}; nearest: {self.rows}")
+        for text in self.activations:
+            try:
+                ActivationSpec.parse(text, self.act_bits)
+            except ValueError as error:
+                faults.append(str(error))
+        functions = [text.split(":")[0] for text in self.activations]
+        faults += [f"activation {name!r} is given {functions.count(name)} times; once is enough"
+                   for name in sorted(set(functions)) if functions.count(name) > 1]
+        return [fault for fault in faults if fault]
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], base: "AccelConfig | None" = None,
+                     ) -> "AccelConfig":
+        """Build from plain values; what is missing comes from ``base``, if one is given."""
+        names = [field.name for field in fields(cls)]
+        merged = {**(asdict(base) if base else {}), **values}
+        unknown, missing = sorted(set(merged) - set(names)), [n for n in names if n not in merged]
+        faults = [f"unknown parameter {name!r}" for name in unknown]
+        faults += [f"missing parameter {name!r} (or name a preset: base = \"...\")"
+                   for name in missing]
+        if "activations" in values and not (
+                isinstance(values["activations"], list | tuple)
+                and all(isinstance(text, str) for text in values["activations"])):
+            faults.append(f"activations must be a list of strings, not {values['activations']!r}")
+        if faults:
+            raise ConfigError("; ".join(faults) + f"; the parameters are {', '.join(names)}")
+        return cls(**merged)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that every artifact made for this configuration carries."""
+        content = {**asdict(self), "name": "", "contract": CONTRACT_VERSION}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @cached_property
+    def cell_spec(self) -> CellSpec:
+        """What a weight code means in this array."""
+        return CellSpec(self.cell, self.weight_bits)
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of a column sum inside the array, in bits; ``rows`` terms cannot overflow it."""
+        return self.cell_spec.sum_bits(self.act_bits, self.rows)
+
+    @property
+    def word_lanes(self) -> int:
+        """Activations in one scratchpad word: ``cols`` rounded up to a power of two."""
+        return 1 << (self.cols - 1).bit_length()
+
+    @property
+    def act_elements(self) -> int:
+        """Activations that the scratchpad holds."""
+        return self.act_depth * self.word_lanes
+
+    @property
+    def vector_groups(self) -> int:
+        """Steps in which the vector unit finishes one accumulator word."""
+        return -(-self.cols // self.vector_lanes)
+
+    @cached_property
+    def activation_specs(self) -> tuple[ActivationSpec, ...]:
+        """Parsed `activations`, in the order of their selection codes 1, 2, ..."""
+        return tuple(ActivationSpec.parse(text, self.act_bits) for text in self.activations)
+
+
+def _range_fault(name: str, value: object, low: int, high: int) -> str:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"{name} must be a whole number in {low}..{high}, not {value!r}"
+    if low <= value <= high:
+        return ""
+    return f"{name} must be in {low}..{high}, not {value}; nearest: {max(low, min(high, value))}"
+
+
+def load_config(path: Path, presets: Mapping[str, AccelConfig]) -> AccelConfig:
+    """Read a TOML file: every parameter, or ``base = "PRESET"`` and those that differ.
+
+    Raises `ConfigError` naming the file and every fault.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"cannot read config {path}: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    base_name = values.pop("base", None)
+    if base_name is not None and base_name not in presets:
+        raise ConfigError(f"{path}: base must be one of {', '.join(presets)}, not {base_name!r}")
+    values.setdefault("name", path.stem)
+    try:
+        return AccelConfig.from_mapping(values, presets.get(base_name) if base_name else None)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None

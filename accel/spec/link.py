@@ -1,0 +1,132 @@
+"""The host link: frames, commands, the address map and the register file.
+
+A frame is SLIP (RFC 1055): END, escaped bytes, END. Inside stand a body and its CRC-32
+(``zlib.crc32``, little endian). A frame that is cut short or corrupted fails the CRC: the core
+counts it, answers BAD_FRAME and writes nothing; the next END starts afresh.
+
+Request body: command, space, address (4 bytes), then the data of a WRITE or the word count
+(2 bytes) of a READ. Reply body: status, then the data of a READ. Numbers are little endian;
+addresses count words of the space, and a word takes ``ceil(bits / 8)`` bytes.
+"""
+import zlib
+from collections.abc import Iterable
+from enum import IntEnum
+
+from accel.spec.config import AccelConfig
+from accel.spec.isa import Isa
+from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+
+END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
+HEADER_BYTES, CRC_BYTES = 6, 4
+
+
+class Command(IntEnum):
+    """First byte of a request."""
+
+    WRITE = 1
+    READ = 2
+
+
+class Status(IntEnum):
+    """First byte of a reply."""
+
+    OK = 0
+    BAD_FRAME = 1     # CRC wrong, too short, or longer than the buffer
+    BAD_COMMAND = 2   # unknown command or space, or data that is not whole words
+    BAD_ADDRESS = 3   # some word lies outside the space
+    BUSY = 4          # the core runs; only registers can be accessed
+
+
+class Space(IntEnum):
+    """Address spaces of the host link."""
+
+    REGISTER = 0
+    INSTRUCTION = 1
+    WEIGHT = 2
+    PARAM = 3
+    ACTIVATION = 4
+
+
+class Register(IntEnum):
+    """32-bit registers, by address. CONTROL alone can be written."""
+
+    MAGIC = 0          # reads MAGIC
+    DIGEST_LOW = 1     # the configuration's digest
+    DIGEST_HIGH = 2
+    CONTROL = 3        # write: start at the instruction address written; read: 1 while running
+    FAULT = 4          # FaultCode of the last run
+    FAULT_INDEX = 5    # index of the instruction that stopped the last run
+    CYCLES = 6         # of the last run, start to stop
+    GEMM_BUSY = 7      # cycles in which the array took activations
+    VECTOR_BUSY = 8    # cycles in which the vector unit had work
+    BAD_FRAMES = 9     # frames rejected since reset
+
+
+class FaultCode(IntEnum):
+    """Why the core stopped."""
+
+    NONE = 0
+    BAD_OPCODE = 1
+    BAD_TOKENS = 2     # tokens for a neighbour that the unit does not have, or left over
+
+
+MAGIC = int.from_bytes(b"SYS1", "little")
+REGISTER_BITS = 32
+
+
+def offset_bits(config: AccelConfig) -> int:
+    """Width of a row's activation offset, stored beside its weights, in bits."""
+    return max(1, (config.act_elements - 1).bit_length())
+
+
+def space_shape(config: AccelConfig, space: Space) -> tuple[int, int]:
+    """Words and bits per word of an address space."""
+    return {
+        Space.REGISTER: (len(Register), REGISTER_BITS),
+        Space.INSTRUCTION: (config.instruction_depth, Isa(config).word_bits),
+        # one array row: `cols` weight codes from the low bit up, then the row's offset
+        Space.WEIGHT: (config.weight_depth, config.cols * config.weight_bits + offset_bits(config)),
+        # `vector_lanes` times (bias, multiplier, shift), each from the low bit up
+        Space.PARAM: (config.param_depth, config.vector_lanes
+                      * (config.acc_bits + MULTIPLIER_BITS + SHIFT_BITS)),
+        Space.ACTIVATION: (config.act_elements, config.act_bits),
+    }[space]
+
+
+def word_bytes(config: AccelConfig, space: Space) -> int:
+    """Bytes that one word of ``space`` takes on the link."""
+    return -(-space_shape(config, space)[1] // 8)
+
+
+def seal(body: bytes) -> bytes:
+    """Frame a body: append its CRC, escape, delimit."""
+    data = body + zlib.crc32(body).to_bytes(CRC_BYTES, "little")
+    escaped = data.replace(bytes([ESC]), bytes([ESC, ESC_ESC]))
+    return bytes([END]) + escaped.replace(bytes([END]), bytes([ESC, ESC_END])) + bytes([END])
+
+
+def unseal(frame: bytes) -> bytes:
+    """Body of one frame (delimiters optional); ``ValueError`` if it is damaged."""
+    data = frame.strip(bytes([END]))
+    data = data.replace(bytes([ESC, ESC_END]), bytes([END]))
+    data = data.replace(bytes([ESC, ESC_ESC]), bytes([ESC]))
+    body, crc = data[:-CRC_BYTES], data[-CRC_BYTES:]
+    if not body or zlib.crc32(body) != int.from_bytes(crc, "little"):
+        raise ValueError(f"damaged frame of {len(frame)} bytes")
+    return body
+
+
+def write_request(space: Space, address: int, data: bytes) -> bytes:
+    """Body that writes ``data`` (whole words) from word ``address`` on."""
+    return bytes([Command.WRITE, space]) + address.to_bytes(4, "little") + data
+
+
+def read_request(space: Space, address: int, words: int) -> bytes:
+    """Body that reads ``words`` words from word ``address`` on."""
+    return (bytes([Command.READ, space]) + address.to_bytes(4, "little")
+            + words.to_bytes(2, "little"))
+
+
+def pack_words(words: Iterable[int], size: int) -> bytes:
+    """Unsigned words to bytes, ``size`` bytes each."""
+    return b"".join(word.to_bytes(size, "little") for word in words)

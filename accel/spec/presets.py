@@ -1,0 +1,35 @@
+"""Named configurations. Each sets every parameter; all of them are verified by ``make sim``."""
+from dataclasses import replace
+from pathlib import Path
+
+from accel.spec.config import AccelConfig, ConfigError, load_config
+
+_TINY = AccelConfig(
+    name="tiny", rows=4, cols=4, cell="mac", act_bits=8, weight_bits=8, acc_bits=28,
+    act_depth=1024, weight_depth=16384, acc_depth=512, param_depth=128, instruction_depth=128,
+    vector_lanes=2, activations=("relu", "tanh", "selu"), frame_bytes=256)
+
+# 9 rows are the taps of a 3x3 kernel, 16 columns divide common channel counts (LFE5U-85F).
+_ECP5 = AccelConfig(
+    name="ecp5", rows=9, cols=16, cell="mac", act_bits=8, weight_bits=8, acc_bits=32,
+    act_depth=512, weight_depth=8192, acc_depth=512, param_depth=256, instruction_depth=128,
+    vector_lanes=4, activations=("relu", "tanh", "selu"), frame_bytes=256)
+
+PRESETS: dict[str, AccelConfig] = {config.name: config for config in (
+    _TINY,
+    replace(_TINY, name="tiny-shift", cell="shift", weight_bits=5),
+    _ECP5,
+    replace(_ECP5, name="ecp5-shift", cell="shift", weight_bits=5),
+)}
+
+
+def preset(name: str) -> AccelConfig:
+    """Look up a preset; an unknown name is a `ConfigError` listing the known ones."""
+    if name not in PRESETS:
+        raise ConfigError(f"preset must be one of {', '.join(PRESETS)}, not {name!r}")
+    return PRESETS[name]
+
+
+def config_from(preset_name: str, config_file: str | None) -> AccelConfig:
+    """Resolve the ``--preset`` and ``--config`` options that every command shares."""
+    return load_config(Path(config_file), PRESETS) if config_file else preset(preset_name)
