@@ -38,7 +38,7 @@ class AccelConfig:
     weight_bits: int              # width of a weight code (shift: sign, nonzero, exponent)
     acc_bits: int                 # width of an accumulator, signed
     act_depth: int                # activation scratchpad: words of `word_lanes` activations
-    weight_depth: int             # weight scratchpad: array rows of `cols` weights
+    weight_depth: int             # weight scratchpad: tiles of `rows` x `cols` weights
     acc_depth: int                # accumulator scratchpad: words of `cols` accumulators
     param_depth: int              # bias and scale memory: words of `vector_lanes` channels
     instruction_depth: int
@@ -70,9 +70,6 @@ class AccelConfig:
             nearest = min(1 << (lanes.bit_length() - 1), self.word_lanes)
             faults.append(f"vector_lanes must be a power of two up to {self.word_lanes} (cols "
                           f"rounded up), not {lanes}; nearest: {nearest}")
-        if self.weight_depth < self.rows:
-            faults.append(f"weight_depth must be at least rows = {self.rows}, "
-                          f"not {self.weight_depth}; nearest: {self.rows}")
         for text in self.activations:
             try:
                 ActivationSpec.parse(text, self.act_bits)
@@ -116,6 +113,11 @@ class AccelConfig:
     def sum_bits(self) -> int:
         """Width of a column sum inside the array, in bits; ``rows`` terms cannot overflow it."""
         return self.cell_spec.sum_bits(self.act_bits, self.rows)
+
+    @property
+    def row_slots(self) -> int:
+        """Address slots of one weight tile on the host link: ``rows`` rounded up to 2**n."""
+        return 1 << (self.rows - 1).bit_length()
 
     @property
     def word_lanes(self) -> int:

@@ -102,8 +102,8 @@ class Isa:
         return {
             Opcode.FINISH: (),
             Opcode.GEMM: (
-                Field("weight_base", _width(c.weight_depth - 1), doc="first weight row"),
-                Field("tiles", _width(c.weight_depth // c.rows), doc="weight tiles summed"),
+                Field("weight_base", _width(c.weight_depth - 1), doc="first weight tile"),
+                Field("tiles", _width(c.weight_depth), doc="weight tiles summed"),
                 Field("act_base", act_element, doc="first activation, in elements"),
                 Field("rows", acc_count, doc="count of output rows"),
                 Field("row_stride", act_element, doc="elements per output row"),

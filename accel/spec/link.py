@@ -70,6 +70,9 @@ class FaultCode(IntEnum):
     BAD_TOKENS = 2     # tokens for a neighbour that the unit does not have, or left over
 
 
+#: Spaces that the host can read back.
+READABLE = (Space.REGISTER, Space.ACTIVATION)
+
 MAGIC = int.from_bytes(b"SYS1", "little")
 REGISTER_BITS = 32
 
@@ -84,8 +87,9 @@ def space_shape(config: AccelConfig, space: Space) -> tuple[int, int]:
     return {
         Space.REGISTER: (len(Register), REGISTER_BITS),
         Space.INSTRUCTION: (config.instruction_depth, Isa(config).word_bits),
-        # one array row: `cols` weight codes from the low bit up, then the row's offset
-        Space.WEIGHT: (config.weight_depth, config.cols * config.weight_bits + offset_bits(config)),
+        # row r of tile t, at t * row_slots + r: `cols` weight codes from the low bit up, then the
+        # offset that the row adds to every activation address of the tile
+        Space.WEIGHT: (config.weight_depth * config.row_slots, config.cols * config.weight_bits + offset_bits(config)),
         # `vector_lanes` times (bias, multiplier, shift), each from the low bit up
         Space.PARAM: (config.param_depth, config.vector_lanes
                       * (config.acc_bits + MULTIPLIER_BITS + SHIFT_BITS)),

@@ -1,0 +1,60 @@
+"""One array column's accumulators."""
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.spec.config import AccelConfig
+from rtl.arith import delay, register
+from rtl.ram import READ_LATENCY, Ram
+
+#: Cycles after which the same accumulator may be addressed again.
+REUSE_CYCLES = READ_LATENCY + 2
+
+
+def control_layout(config: AccelConfig) -> data.StructLayout:
+    """What to do with the sum that follows: whether it counts, where it goes, whether it starts
+    afresh, and whether it is an instruction's last (and which tokens that releases).
+    """
+    return data.StructLayout({"valid": 1, "first": 1, "address": range(config.acc_depth),
+                              "last": 1, "push": 1})
+
+
+class AccumulatorColumn(wiring.Component):
+    """``acc[address] = sum + (0 if first else acc[address])``, one sum per cycle.
+
+    ``control`` comes `sum_delay` cycles ahead of its ``sum`` and leaves as ``o`` for the next
+    column one cycle later. The new value can be read, and the address used again, `REUSE_CYCLES`
+    after the control. Overflow is excluded by `graph.Graph.verify`.
+
+    Members
+    -------
+    read_address, read_data
+        The vector unit's own read port, `READ_LATENCY` cycles.
+    """
+
+    sum_delay = READ_LATENCY
+
+    def __init__(self, config: AccelConfig) -> None:
+        self.config = config
+        control = control_layout(config)
+        super().__init__({
+            "control": In(control), "o": Out(control), "sum": In(signed(config.sum_bits)),
+            "read_address": In(range(config.acc_depth)),
+            "read_data": Out(signed(config.acc_bits))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self.config
+        m.submodules.ram = ram = Ram(signed(c.acc_bits), c.acc_depth, read_ports=2)
+        m.d.sync += self.o.eq(self.control)
+        valid = delay(m, self.control.valid, self.sum_delay, "valid")
+        first = delay(m, self.control.first, self.sum_delay, "first")
+        address = delay(m, self.control.address, self.sum_delay, "address")
+        total = Signal(signed(c.acc_bits))
+        m.d.sync += total.eq(self.sum + Mux(first, 0, ram.r0_data[0]))
+        m.d.comb += [
+            ram.r0_addr.eq(self.control.address),
+            ram.w_addr.eq(register(m, address, "total_address")), ram.w_data[0].eq(total),
+            ram.w_en.eq(register(m, valid, "total_valid")),
+            ram.r1_addr.eq(self.read_address), self.read_data.eq(ram.r1_data[0])]
+        return m

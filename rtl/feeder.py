@@ -1,0 +1,65 @@
+"""One array row's source of activations: its bank of the scratchpad, addressed by tap."""
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.spec.config import AccelConfig
+from accel.spec.link import offset_bits
+from rtl.arith import delay, register
+from rtl.ram import READ_LATENCY, Ram
+
+
+def step_layout(config: AccelConfig) -> data.StructLayout:
+    """One step of the array: the activation's element address, and whether weights change."""
+    return data.StructLayout({"address": offset_bits(config), "swap": 1})
+
+
+def write_signature(config: AccelConfig) -> wiring.Signature:
+    """Write port that every row's bank hears: lanes of one word."""
+    return wiring.Signature({
+        "address": Out(range(config.act_depth)), "enable": Out(config.word_lanes),
+        "data": Out(data.ArrayLayout(signed(config.act_bits), config.word_lanes))})
+
+
+class RowFeeder(wiring.Component):
+    """Reads the activation at ``step.address + offset`` every cycle.
+
+    All rows walk the same addresses, one cycle after the row above; only the offset differs. That
+    makes any kernel, stride or dilation a matter of offsets, without copies of the input. Every
+    row holds the same activations, in its own bank.
+
+    `latency` cycles from ``i`` to ``x`` and ``swap``; ``o`` is ``i`` one cycle later. With the
+    step that has ``swap``, the row takes over ``offset``; ``plain`` leaves the offset out.
+    """
+
+    latency = 2 + READ_LATENCY + 1
+
+    def __init__(self, config: AccelConfig) -> None:
+        self.config = config
+        step = step_layout(config)
+        super().__init__({
+            "i": In(step), "o": Out(step), "plain": In(1), "offset": In(offset_bits(config)),
+            "write": In(write_signature(config)), "x": Out(signed(config.act_bits)),
+            "swap": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self.config
+        m.submodules.bank = bank = Ram(signed(c.act_bits), c.act_depth, lanes=c.word_lanes)
+        m.d.comb += [bank.w_addr.eq(self.write.address), bank.w_en.eq(self.write.enable),
+                     bank.w_data.eq(self.write.data)]
+
+        offset = Signal.like(self.offset, name="row_offset")
+        with m.If(self.i.swap):
+            m.d.sync += offset.eq(self.offset)
+        m.d.sync += self.o.eq(self.i)
+        plain = register(m, self.plain, "plain_step")
+        # the compiler keeps address + offset inside the scratchpad
+        element = register(m, (self.o.address + Mux(plain, 0, offset))[:len(offset)], "element")
+
+        lane_bits = (c.word_lanes - 1).bit_length()
+        m.d.comb += bank.r0_addr.eq(element[lane_bits:])
+        lane = delay(m, element[:lane_bits], READ_LATENCY, "lane")
+        m.d.sync += self.x.eq(bank.r0_data[lane] if lane_bits else bank.r0_data[0])
+        m.d.comb += self.swap.eq(delay(m, self.i.swap, self.latency, "swap"))
+        return m

@@ -1,0 +1,189 @@
+"""Executes host commands: checks them whole, then writes or reads word by word."""
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from accel.spec.config import AccelConfig
+from accel.spec.link import (
+    CRC_BYTES,
+    HEADER_BYTES,
+    READABLE,
+    REGISTER_BITS,
+    Command,
+    Space,
+    Status,
+    space_shape,
+    word_bytes,
+)
+from rtl.arith import delay
+from rtl.link import COUNT_BYTES, FrameReceiver, FrameSender
+from rtl.ram import READ_LATENCY
+
+
+def bus_signature(config: AccelConfig) -> wiring.Signature:
+    """Accesses to the address spaces, one word at a time.
+
+    ``write`` strobes ``data`` to ``address`` of ``space``; ``read_data`` answers ``address``
+    after `HostPort.READ_CYCLES` at the latest.
+    """
+    shapes = [space_shape(config, space) for space in Space]
+    widest = max(8 * word_bytes(config, space) for space in Space)
+    readable = max(8 * word_bytes(config, space) for space in READABLE)
+    return wiring.Signature({
+        "space": Out(Space), "address": Out(range(max(words for words, _ in shapes))),
+        "write": Out(1), "data": Out(widest), "read_data": In(readable)})
+
+
+class HostPort(wiring.Component):
+    """Frames in, bus accesses, frames out.
+
+    Members
+    -------
+    i, o
+        Byte streams from and to the host.
+    bus
+        See `bus_signature`.
+    running
+        The core runs: only registers may be accessed.
+    bad_frames
+        Frames rejected since reset.
+    """
+
+    READ_CYCLES = 15
+
+    def __init__(self, config: AccelConfig) -> None:
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
+            "bus": Out(bus_signature(config)), "running": In(1),
+            "bad_frames": Out(REGISTER_BITS)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        c = self.config
+        m.submodules.receiver = receiver = FrameReceiver(c.frame_bytes)
+        m.submodules.sender = sender = FrameSender()
+        wiring.connect(m, receiver.i, wiring.flipped(self.i))
+        wiring.connect(m, wiring.flipped(self.o), sender.o)
+        header, bus = receiver.header, self.bus
+
+        # what the addressed space is like
+        size, most, depth = (Signal(range(c.frame_bytes + 1), name="word_bytes"),
+                             Signal(range(c.frame_bytes + 1), name="most_words"),
+                             Signal(32, name="space_words"))
+        known, readable = Signal(), Signal()
+        with m.Switch(header.space):
+            for space in Space:
+                with m.Case(space.value):
+                    in_word = word_bytes(c, space)
+                    m.d.comb += [size.eq(in_word), most.eq(c.frame_bytes // in_word),
+                                 depth.eq(space_shape(c, space)[0]), known.eq(1),
+                                 readable.eq(space in READABLE)]
+
+        status = Signal(Status)
+        words, left = Signal(16), Signal(range(receiver.depth + 1))
+        reading = header.command == Command.READ
+        whole = receiver.length >= HEADER_BYTES + CRC_BYTES
+        payload = receiver.length - (HEADER_BYTES + CRC_BYTES)
+
+        asking = Signal()       # for one more byte of the frame
+        self._assemble(m, receiver, size, words, asking)
+
+        def reply(code: Status) -> None:
+            m.d.sync += status.eq(code)
+            m.next = "STATUS"
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += [bus.address.eq(header.address), bus.space.eq(header.space),
+                             words.eq(Mux(reading, header.count, 0)), left.eq(payload)]
+                with m.If(receiver.waiting):
+                    m.next = "CHECK"
+            with m.State("CHECK"):
+                with m.If(~receiver.sound | ~whole):
+                    m.d.sync += self.bad_frames.eq(self.bad_frames + 1)
+                    reply(Status.BAD_FRAME)
+                with m.Elif(~known):
+                    reply(Status.BAD_COMMAND)
+                with m.Elif(self.running & (header.space != Space.REGISTER)):
+                    reply(Status.BUSY)
+                with m.Elif(header.command == Command.WRITE):
+                    m.next = "COUNT"
+                with m.Elif(reading & readable & (left == COUNT_BYTES) & (words <= most)):
+                    m.next = "BOUNDS"
+                with m.Else():
+                    reply(Status.BAD_COMMAND)
+            with m.State("COUNT"):      # the data's words, by subtraction
+                with m.If(left >= size):
+                    m.d.sync += [left.eq(left - size), words.eq(words + 1)]
+                with m.Elif(left.any()):
+                    reply(Status.BAD_COMMAND)
+                with m.Else():
+                    m.next = "BOUNDS"
+            with m.State("BOUNDS"):
+                m.d.sync += left.eq(payload)
+                with m.If(~words.any()):
+                    reply(Status.BAD_COMMAND)
+                with m.Elif(header.address + words > depth):
+                    reply(Status.BAD_ADDRESS)
+                with m.Elif(reading):
+                    reply(Status.OK)
+                with m.Else():
+                    m.next = "WRITE"
+            with m.State("WRITE"):
+                m.d.comb += asking.eq(left.any())
+                with m.If(asking):
+                    m.d.sync += left.eq(left - 1)
+                with m.If(~words.any()):
+                    reply(Status.OK)
+            self._answer(m, receiver, sender, size, words, status, reading)
+        return m
+
+    def _assemble(self, m: Module, receiver: FrameReceiver, size: Signal, words: Signal,
+                  asking: Signal) -> None:
+        """While ``asking``: bytes out of the frame, a byte per cycle, and a write per word."""
+        source = Signal(range(receiver.depth), init=HEADER_BYTES)
+        byte_index = Signal.like(size, name="byte_index")
+        at_last = byte_index == size - 1
+        m.d.comb += receiver.address.eq(source)
+        m.d.sync += [source.eq(Mux(asking, source + 1, HEADER_BYTES)), self.bus.write.eq(0)]
+        with m.If(delay(m, asking, READ_LATENCY, "asked")):
+            m.d.sync += [self.bus.data.word_select(byte_index, 8).eq(receiver.byte),
+                         byte_index.eq(Mux(at_last, 0, byte_index + 1)),
+                         self.bus.write.eq(at_last)]
+        with m.If(self.bus.write):
+            m.d.sync += [self.bus.address.eq(self.bus.address + 1), words.eq(words - 1)]
+
+    def _answer(self, m: Module, receiver: FrameReceiver, sender: FrameSender, size: Signal,
+                words: Signal, status: Signal, reading: Value) -> None:
+        """States STATUS, FETCH and SEND: the status, then the words of a READ."""
+        more = (status == Status.OK) & reading
+        wait = Signal(range(self.READ_CYCLES + 1))
+        word, sent_bytes = Signal(len(self.bus.read_data)), Signal.like(size, name="sent_bytes")
+        with m.State("STATUS"):
+            m.d.comb += [sender.i.valid.eq(1), sender.i.payload.byte.eq(status),
+                         sender.i.payload.last.eq(~more), receiver.take.eq(sender.i.ready & ~more)]
+            m.d.sync += wait.eq(self.READ_CYCLES)
+            with m.If(sender.i.ready):
+                with m.If(more):
+                    m.next = "FETCH"
+                with m.Else():
+                    m.next = "IDLE"
+        with m.State("FETCH"):
+            m.d.sync += [wait.eq(wait - 1), word.eq(self.bus.read_data), sent_bytes.eq(0)]
+            with m.If(wait == 0):
+                m.next = "SEND"
+        with m.State("SEND"):
+            at_last = sent_bytes == size - 1
+            m.d.comb += [sender.i.valid.eq(1), sender.i.payload.byte.eq(word[:8]),
+                         sender.i.payload.last.eq(at_last & (words == 1))]
+            with m.If(sender.i.ready):
+                m.d.sync += [word.eq(word >> 8), sent_bytes.eq(sent_bytes + 1),
+                             wait.eq(self.READ_CYCLES)]
+                with m.If(at_last):
+                    m.d.sync += [words.eq(words - 1), self.bus.address.eq(self.bus.address + 1)]
+                    with m.If(words == 1):
+                        m.d.comb += receiver.take.eq(1)
+                        m.next = "IDLE"
+                    with m.Else():
+                        m.next = "FETCH"

@@ -1,0 +1,147 @@
+"""Host link: SLIP frames with a CRC-32, in and out (`accel.spec.link`)."""
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.wiring import In, Out
+
+from accel.spec.link import CRC_BYTES, END, ESC, ESC_END, ESC_ESC, HEADER_BYTES
+from rtl.ram import Ram
+
+#: Command, space, address and, in a READ, the word count.
+HEADER = data.StructLayout({"command": 8, "space": 8, "address": 32, "count": 16})
+COUNT_BYTES = 2
+
+
+class FrameReceiver(wiring.Component):
+    """Undoes SLIP, checks the CRC and keeps the frame until ``take``.
+
+    Takes a byte per cycle while no frame waits. Nothing reaches the rest of the core before the
+    whole frame has proved sound.
+
+    Parameters
+    ----------
+    data_bytes
+        Longest data of a frame; a longer one is not ``sound``.
+
+    Members
+    -------
+    i
+        Bytes from the host.
+    waiting, sound, length
+        A frame waits; its CRC is right; its bytes, header and CRC included.
+    header
+        Its first bytes.
+    address, byte
+        Read port of the frame's bytes, `READ_LATENCY` cycles.
+    take
+        Drop the frame and listen again.
+    """
+
+    def __init__(self, data_bytes: int) -> None:
+        self.depth = data_bytes + HEADER_BYTES + CRC_BYTES
+        super().__init__({
+            "i": In(stream.Signature(8)), "waiting": Out(1), "sound": Out(1),
+            "length": Out(range(self.depth + 1)), "header": Out(HEADER),
+            "address": In(range(self.depth)), "byte": Out(8), "take": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.buffer = buffer = Ram(8, self.depth)
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
+        escaped, damaged = Signal(), Signal()
+        byte = Signal(8)
+        is_data = Signal()
+        header = Signal(HEADER.size)
+        room = self.length != self.depth
+        m.d.comb += [
+            self.i.ready.eq(~self.waiting), self.header.eq(header),
+            self.sound.eq(crc.match_detected & ~damaged & (self.length > CRC_BYTES)),
+            byte.eq(Mux(escaped, Mux(self.i.payload == ESC_END, END, ESC), self.i.payload)),
+            crc.data.eq(byte), crc.valid.eq(is_data), crc.start.eq(self.take),
+            buffer.w_addr.eq(self.length), buffer.w_data[0].eq(byte),
+            buffer.w_en.eq(is_data & room),
+            buffer.r0_addr.eq(self.address), self.byte.eq(buffer.r0_data[0])]
+
+        with m.If(self.take):
+            m.d.sync += [self.waiting.eq(0), self.length.eq(0), damaged.eq(0), escaped.eq(0)]
+        with m.Elif(self.i.valid & self.i.ready):
+            with m.If(self.i.payload == END):
+                m.d.sync += [self.waiting.eq(self.length.any() | escaped), damaged.eq(
+                    damaged | escaped)]
+            with m.Elif((self.i.payload == ESC) & ~escaped):
+                m.d.sync += escaped.eq(1)
+            with m.Else():
+                m.d.comb += is_data.eq(1)
+                known = (self.i.payload == ESC_END) | (self.i.payload == ESC_ESC)
+                m.d.sync += [escaped.eq(0), damaged.eq(damaged | ~room | (escaped & ~known))]
+                with m.If(room):
+                    m.d.sync += self.length.eq(self.length + 1)
+        for index in range(HEADER.size // 8):
+            with m.If(is_data & (self.length == index)):
+                m.d.sync += header[8 * index:][:8].eq(byte)
+        return m
+
+
+class FrameSender(wiring.Component):
+    """Frames bytes: END, the bytes and their CRC escaped, END. A byte per cycle at most.
+
+    Members
+    -------
+    i
+        Bytes of a body; ``last`` marks its end.
+    o
+        Bytes to the host.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "i": In(stream.Signature(data.StructLayout({"byte": 8, "last": 1}))),
+            "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
+        byte, replaced = Signal(8), Signal()    # the byte to send; its ESC has gone
+        special = (byte == END) | (byte == ESC)
+        sent = Signal()                         # `byte` has gone, escaped or not
+        position = Signal(range(CRC_BYTES))
+
+        def offer() -> None:
+            m.d.comb += [self.o.valid.eq(1), sent.eq(self.o.ready & (~special | replaced))]
+            with m.If(replaced):
+                m.d.comb += self.o.payload.eq(Mux(byte == END, ESC_END, ESC_ESC))
+            with m.Else():
+                m.d.comb += self.o.payload.eq(Mux(special, ESC, byte))
+            with m.If(self.o.ready):
+                m.d.sync += replaced.eq(special & ~replaced)
+
+        def delimit(following: str) -> None:
+            m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(END)]
+            with m.If(self.o.ready):
+                m.next = following
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += crc.start.eq(1)
+                with m.If(self.i.valid):
+                    m.next = "OPEN"
+            with m.State("OPEN"):
+                delimit("BODY")
+            with m.State("BODY"):
+                m.d.comb += byte.eq(self.i.payload.byte)
+                with m.If(self.i.valid):
+                    offer()
+                m.d.comb += [self.i.ready.eq(sent), crc.data.eq(byte), crc.valid.eq(sent)]
+                with m.If(sent & self.i.payload.last):
+                    m.d.sync += position.eq(0)
+                    m.next = "CRC"
+            with m.State("CRC"):
+                m.d.comb += byte.eq(crc.crc.word_select(position, 8))
+                offer()
+                with m.If(sent):
+                    m.d.sync += position.eq(position + 1)
+                    with m.If(position == CRC_BYTES - 1):
+                        m.next = "CLOSE"
+            with m.State("CLOSE"):
+                delimit("IDLE")
+        return m
