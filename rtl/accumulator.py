@@ -12,8 +12,10 @@ REUSE_CYCLES = READ_LATENCY + 2
 
 
 def control_layout(config: AccelConfig) -> data.StructLayout:
-    """What to do with the sum that follows: whether it counts, where it goes, whether it starts
-    afresh, and whether it is an instruction's last (and which tokens that releases).
+    """What to do with the sum that follows.
+
+    Whether it counts, whether it starts afresh, where it goes, whether it is an instruction's
+    last, and whether that gives a token.
     """
     return data.StructLayout({"valid": 1, "first": 1, "address": range(config.acc_depth),
                               "last": 1, "push": 1})

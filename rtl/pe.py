@@ -28,7 +28,7 @@ class MacTerm(wiring.Component):
 
 
 class ShiftTerm(wiring.Component):
-    """``x * 2**p``, its negative, or zero (`CellSpec` kind ``shift``): two stages, no multiplier."""
+    """``±x * 2**p`` or zero (`CellSpec` kind ``shift``), without a multiplier."""
 
     latency = 2
 

@@ -81,7 +81,7 @@ class Accelerator(wiring.Component):
                    vector: VectorUnit) -> None:
         bus, digest = host.bus, int(self.config.digest, 16)
         busy = {}
-        for unit, active in (("gemm", gemm.stepping), ("vector", ~vector.idle)):
+        for unit, active in (("gemm", gemm.stepping), ("vector", vector.stepping)):
             busy[unit] = count = Signal(REGISTER_BITS, name=f"{unit}_busy")
             with m.If(sequencer.start & ~sequencer.running):
                 m.d.sync += count.eq(0)

@@ -65,6 +65,8 @@ class VectorUnit(wiring.Component):
     -------
     i, tokens, idle
         As in `gemm.GemmControl`.
+    stepping
+        An accumulator is read, or a word filled, in this cycle.
     acc_address, acc_data
         Read port of the accumulators, `READ_LATENCY` cycles.
     write
@@ -81,7 +83,7 @@ class VectorUnit(wiring.Component):
         self.params = data.ArrayLayout(param_layout(config), config.vector_lanes)
         super().__init__({
             "i": In(stream.Signature(self.isa.word_bits)), "tokens": Out(TokenPort()),
-            "idle": Out(1), "acc_address": Out(range(config.acc_depth)),
+            "idle": Out(1), "stepping": Out(1), "acc_address": Out(range(config.acc_depth)),
             "acc_data": In(data.ArrayLayout(signed(config.acc_bits), config.cols)),
             "write": Out(write_signature(config)),
             "param_address": In(range(config.param_depth)), "param_data": In(self.params),
@@ -134,11 +136,11 @@ class VectorUnit(wiring.Component):
                 with m.Else():
                     m.next = "STEP"
             with m.State("STEP"):
-                m.d.comb += loops.step.eq(1)
+                m.d.comb += [loops.step.eq(1), self.stepping.eq(1)]
                 with m.If(loops.last):
                     m.next = "DRAIN"
             with m.State("FILL"):
-                m.d.comb += filling.eq(1)
+                m.d.comb += [filling.eq(1), self.stepping.eq(1)]
                 m.d.sync += words.eq(words - 1)
                 with m.If(words == 1):
                     m.next = "DRAIN"

@@ -89,7 +89,8 @@ def space_shape(config: AccelConfig, space: Space) -> tuple[int, int]:
         Space.INSTRUCTION: (config.instruction_depth, Isa(config).word_bits),
         # row r of tile t, at t * row_slots + r: `cols` weight codes from the low bit up, then the
         # offset that the row adds to every activation address of the tile
-        Space.WEIGHT: (config.weight_depth * config.row_slots, config.cols * config.weight_bits + offset_bits(config)),
+        Space.WEIGHT: (config.weight_depth * config.row_slots, config.cols
+                       * config.weight_bits + offset_bits(config)),
         # `vector_lanes` times (bias, multiplier, shift), each from the low bit up
         Space.PARAM: (config.param_depth, config.vector_lanes
                       * (config.acc_bits + MULTIPLIER_BITS + SHIFT_BITS)),

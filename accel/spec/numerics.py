@@ -29,13 +29,13 @@ def saturate(value: Int, bits: int) -> Int:
     return max(low, min(high, value))
 
 
-def round_shift(value: Int, shift: Int) -> Int:
+def round_shift(value: Int, shift: int) -> Int:
     """``value / 2**shift`` rounded half away from zero; ``shift`` is at least 1."""
     half = (1 << shift) >> 1
     return (value + half - (value < 0)) >> shift
 
 
-def requantize(total: Int, multiplier: Int, shift: Int, zero_point: int, bits: int) -> Int:
+def requantize(total: Int, multiplier: int, shift: int, zero_point: int, bits: int) -> Int:
     """Accumulator (bias included) to an activation code: ``total * multiplier / 2**shift``.
 
     The product is rounded once, then the zero point is added, then the sum is saturated to

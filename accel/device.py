@@ -1,0 +1,38 @@
+"""The one seam behind which a program runs: emulator, RTL simulation or board."""
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from accel.program import Layout, Program
+
+IntArray = npt.NDArray[np.int64]
+
+
+class DeviceError(RuntimeError):
+    """A device that answered with a fault, or not at all."""
+
+
+class Device(Protocol):
+    """Runs programs of one configuration."""
+
+    counters: Mapping[str, int]   # of the last image: cycles, gemm_busy, vector_busy
+
+    def load(self, program: Program) -> None:
+        """Make ``program`` the one to run; `program.ProgramError` if it is for another config."""
+
+    def run(self, codes: IntArray) -> IntArray:
+        """Run images one by one: codes ``(n, c, h, w)`` to output codes ``(n, c, h, w)``."""
+
+    def read(self, tensor: str) -> IntArray:
+        """Codes of a stored tensor as the last run left it."""
+
+
+def padded_elements(layout: Layout, codes: IntArray) -> IntArray:
+    """Elements from ``layout.start`` on that hold an image ``(c, h, w)`` and its halo."""
+    (rows, cols), shape = layout.padding, layout.shape
+    if codes.shape != shape:
+        raise DeviceError(f"an image must have shape {shape}, not {codes.shape}")
+    return np.pad(codes, ((0, 0), (rows, rows), (cols, cols)),
+                  constant_values=layout.zero_point).reshape(-1)
