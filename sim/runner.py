@@ -1,0 +1,120 @@
+"""Builds emitted Verilog and runs a cocotb bench on it; builds are cached by digest.
+
+A bench is a module of `sim.hdl`. What it should do comes as a job file (pickled plain data,
+written and read by this project alone) and what it found goes back as JSON.
+"""
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amaranth.lib import wiring
+from cocotb_tools.runner import Icarus, Runner, Verilator
+
+from rtl.emit import verilog_text
+from sim import verilator
+
+BUILD = Path("build/sim").absolute()
+TOP = "dut"
+TIMESCALE = ("1ns", "1ps")
+
+
+class PortsOnlyVerilator(Verilator):
+    """cocotb's Verilator runner, but only the ports are visible: the model runs 5 times faster."""
+
+    def _build_command(self) -> list[Any]:
+        compile_model, make = super()._build_command()
+        at = compile_model.index("--public-flat-rw")
+        return [[*compile_model[:at], "--public-depth", "1", *compile_model[at + 1:]], make]
+
+
+@dataclass
+class Outcome:
+    """What a bench found."""
+
+    compared: int = 0       # values
+    mismatches: int = 0
+    cycles: int = 0
+    first: str = ""         # the first mismatch, in words
+    seconds: float = 0.0
+    waves: str = ""         # where the waveform of a failed run lies
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def simulators() -> list[str]:
+    """Names of the simulators that can be used here."""
+    return ["verilator", *(["icarus"] if shutil.which("iverilog") else [])]
+
+
+def run_bench(component: wiring.Component, bench: str, job: dict[str, Any], *,
+              simulator: str = "verilator") -> Outcome:
+    """Run ``sim.hdl.<bench>`` on ``component``; a failing run is repeated with a waveform.
+
+    Raises `verilator.SimulatorError` when the bench itself does not come to an end.
+    """
+    text = verilog_text(component, TOP)
+    outcome = _run(text, bench, job, simulator, waves=False)
+    if outcome.mismatches:
+        again = _run(text, bench, job, simulator, waves=True)
+        outcome.waves = again.waves
+    return outcome
+
+
+def _run(text: str, bench: str, job: dict[str, Any], simulator: str, *, waves: bool) -> Outcome:
+    runner = PortsOnlyVerilator() if simulator == "verilator" else Icarus()
+    name = hashlib.sha256(f"{text}{simulator}{verilator.version()}{waves}".encode()).hexdigest()
+    folder = BUILD / f"{simulator}-{name[:16]}"
+    log = _build(runner, text, folder, simulator, waves=waves)
+
+    key = hashlib.sha256(pickle.dumps((bench, sorted(job)))).hexdigest()[:8]
+    job_file, result = folder / f"{bench}-{key}.job", folder / f"{bench}-{key}.json"
+    job_file.write_bytes(pickle.dumps(job))
+    result.unlink(missing_ok=True)
+    _quiet(lambda: runner.test(
+        hdl_toplevel=TOP, hdl_toplevel_lang="verilog", test_module=f"sim.hdl.{bench}",
+        build_dir=folder, test_dir=folder,
+        results_xml=str(folder / f"{bench}-{key}.xml"), timescale=TIMESCALE, waves=waves,
+        log_file=str(folder / f"{bench}.log"),
+        extra_env={"SYSTOLITH_JOB": str(job_file), "SYSTOLITH_RESULT": str(result)}))
+    if not result.exists():
+        tail = (folder / f"{bench}.log").read_text()[-2000:]
+        raise verilator.SimulatorError(f"bench {bench} ended early; build log {log}\n{tail}")
+    outcome = Outcome(**json.loads(result.read_text()))
+    found = [path for pattern in ("*.vcd", "*.fst") for path in folder.glob(pattern)]
+    outcome.waves = str(found[0]) if waves and found else ""
+    return outcome
+
+
+def _build(runner: Runner, text: str, folder: Path, simulator: str, *, waves: bool) -> Path:
+    done, log = folder / "done", folder / "build.log"
+    if done.exists():
+        return log
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    source = folder / f"{TOP}.v"
+    source.write_text(text)
+    arguments = {
+        "verilator": ["-O3", "--x-assign", "unique", "--x-initial", "unique", "--noassert",
+                      "-Wno-fatal", "-Wno-lint", "-Wno-style"],
+        "icarus": ["-g2012"]}[simulator]
+    if simulator == "verilator":
+        os.environ.update(verilator.environment())
+    _quiet(lambda: runner.build(sources=[source], hdl_toplevel=TOP, build_dir=folder,
+                                build_args=arguments, timescale=TIMESCALE, waves=waves,
+                                log_file=str(log)))
+    done.touch()
+    return log
+
+
+def _quiet(call: Any) -> None:
+    """Run a cocotb step; its output goes to its log, and a failure is an error with the log."""
+    sys.stdout.flush()
+    try:
+        call()
+    except (RuntimeError, SystemExit) as error:
+        raise verilator.SimulatorError(str(error)) from None
