@@ -8,8 +8,10 @@ from accel.spec.link import END
 
 
 class ByteLink:
-    """Carries frames to and from a core. Everything happens at falling edges, halfway between
-    the edges that count, so that it means the same in every simulator.
+    """Carries frames to and from a core.
+
+    Everything happens at falling edges, halfway between the edges that count, so that it means
+    the same in every simulator.
     """
 
     def __init__(self, dut: Any) -> None:

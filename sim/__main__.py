@@ -1,0 +1,130 @@
+"""``make sim``: every unit and both demo networks on the emitted Verilog, against torch."""
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from accel.data import DataError
+from accel.networks import NETWORKS
+from accel.pretrained import accuracy, prepare
+from accel.spec.config import AccelConfig, ConfigError
+from accel.spec.presets import PRESETS, config_from
+from rtl.top import Accelerator
+from sim import units
+from sim.runner import BUILD, Outcome, run_bench, simulators
+from sim.verilator import SimulatorError
+
+#: Images whose every tensor is compared; of the others, the outputs.
+DEEP_IMAGES = 2
+
+
+@dataclass
+class Row:
+    """A line of the closing table."""
+
+    what: str
+    config: str
+    simulator: str
+    outcome: Outcome
+    float_: float | None = None
+    golden: float | None = None
+    rtl: float | None = None
+    per_image: int | None = None
+    utilisation: float | None = None
+
+
+def main() -> int:
+    """Run everything; the exit status is 1 if anything differs from torch."""
+    parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
+    parser.add_argument("--preset", action="append", help=f"one of {', '.join(PRESETS)}; may be "
+                        "given several times; default: all")
+    parser.add_argument("--config", action="append", help="TOML file; may be given several times")
+    parser.add_argument("--images", type=int, default=20, help="digits per network (default 20)")
+    parser.add_argument("--skip-networks", action="store_true", help="units only")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    console, started = Console(), time.perf_counter()
+    try:
+        if not 1 <= options.images <= 1000:
+            raise ConfigError(f"--images must be in 1..1000, not {options.images}")
+        configs = [config_from(name, None) for name in options.preset or ()]
+        configs += [config_from("", file) for file in options.config or ()]
+        images = 0 if options.skip_networks else options.images
+        rows = list(_run(configs or list(PRESETS.values()), images, console))
+    except (ConfigError, DataError, SimulatorError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console.print(_table(rows))
+    wrong = [row for row in rows if row.outcome.mismatches]
+    for row in wrong:
+        console.print(f"[red]{row.config} {row.what}: {row.outcome.first}; waveform: "
+                      f"{row.outcome.waves or 'none'}")
+    compared = sum(row.outcome.compared for row in rows)
+    console.print(f"{compared:,} values compared, {sum(r.outcome.mismatches for r in rows)} "
+                  f"mismatches, {time.perf_counter() - started:.0f} s")
+    return 1 if wrong else 0
+
+
+def _run(configs: list[AccelConfig], images: int, console: Console) -> Iterator[Row]:
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+                  console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        for config in configs:
+            for simulator in simulators():
+                for check in units.checks(config):
+                    progress.update(task, description=f"{config.name}: {check.name}, {simulator}")
+                    outcome = run_bench(check.component, "vectors", check.job, simulator=simulator)
+                    yield Row(check.name, config.name, simulator, outcome)
+            for name in NETWORKS if images else ():
+                progress.update(task, description=f"{config.name}: {name}, {images} images")
+                yield _network(name, config, images)
+
+
+def _network(name: str, config: AccelConfig, images: int) -> Row:
+    ready = prepare(name, config, images, keep_tensors=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    path = BUILD / f"{name}-{config.digest}.program"
+    ready.program.save(path)
+    outcome = run_bench(Accelerator(config), "network", {
+        "program": str(path), "config": config, "codes": ready.codes, "golden": ready.tensors,
+        "deep": DEEP_IMAGES})
+    counters = np.array(outcome.extra["counters"])
+    cycles = int(counters[:, 0].mean())
+    outputs = np.array(outcome.extra["outputs"])
+    return Row(
+        f"{name}, {images} images", config.name, "verilator", replace(outcome, extra={}),
+        accuracy(ready.logits.numpy(), ready.labels), accuracy(ready.expected, ready.labels),
+        accuracy(outputs, ready.labels), cycles,
+        ready.program.macs / (cycles * config.rows * config.cols))
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(title="emitted Verilog against torch")
+    for heading in ("what", "config", "simulator", "cycles", "compared", "mismatches", "cycles/s",
+                    "float", "golden", "RTL", "cycles/image", "PEs busy"):
+        table.add_column(heading, justify="left" if heading in {"what", "config", "simulator"}
+                         else "right")
+
+    def percent(value: float | None) -> str:
+        return "" if value is None else f"{value:.1%}"
+
+    for row in rows:
+        o = row.outcome
+        table.add_row(
+            row.what, row.config, row.simulator, f"{o.cycles:,}", f"{o.compared:,}",
+            f"[{'red' if o.mismatches else 'green'}]{o.mismatches}",
+            f"{o.cycles / o.seconds:,.0f}", percent(row.float_), percent(row.golden),
+            percent(row.rtl), f"{row.per_image:,}" if row.per_image else "",
+            percent(row.utilisation))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
