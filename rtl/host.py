@@ -24,7 +24,7 @@ def bus_signature(config: AccelConfig) -> wiring.Signature:
     """Accesses to the address spaces, one word at a time.
 
     ``write`` strobes ``data`` to ``address`` of ``space``; ``read_data`` answers ``address``
-    after `HostPort.READ_CYCLES` at the latest.
+    after the `HostPort`'s ``read_cycles`` at the latest.
     """
     shapes = [space_shape(config, space) for space in Space]
     widest = max(8 * word_bytes(config, space) for space in Space)
@@ -36,6 +36,13 @@ def bus_signature(config: AccelConfig) -> wiring.Signature:
 
 class HostPort(wiring.Component):
     """Frames in, bus accesses, frames out.
+
+    Parameters
+    ----------
+    config
+        The accelerator's.
+    read_cycles
+        Cycles from an address to its data on the bus.
 
     Members
     -------
@@ -49,10 +56,8 @@ class HostPort(wiring.Component):
         Frames rejected since reset.
     """
 
-    READ_CYCLES = 15
-
-    def __init__(self, config: AccelConfig) -> None:
-        self.config = config
+    def __init__(self, config: AccelConfig, read_cycles: int) -> None:
+        self.config, self.read_cycles = config, read_cycles
         super().__init__({
             "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
             "bus": Out(bus_signature(config)), "running": In(1),
@@ -158,12 +163,12 @@ class HostPort(wiring.Component):
                 words: Signal, status: Signal, reading: Value) -> None:
         """States STATUS, FETCH and SEND: the status, then the words of a READ."""
         more = (status == Status.OK) & reading
-        wait = Signal(range(self.READ_CYCLES + 1))
+        wait = Signal(range(self.read_cycles + 1))
         word, sent_bytes = Signal(len(self.bus.read_data)), Signal.like(size, name="sent_bytes")
         with m.State("STATUS"):
             m.d.comb += [sender.i.valid.eq(1), sender.i.payload.byte.eq(status),
                          sender.i.payload.last.eq(~more), receiver.take.eq(sender.i.ready & ~more)]
-            m.d.sync += wait.eq(self.READ_CYCLES)
+            m.d.sync += wait.eq(self.read_cycles)
             with m.If(sender.i.ready):
                 with m.If(more):
                     m.next = "FETCH"
@@ -179,7 +184,7 @@ class HostPort(wiring.Component):
                          sender.i.payload.last.eq(at_last & (words == 1))]
             with m.If(sender.i.ready):
                 m.d.sync += [word.eq(word >> 8), sent_bytes.eq(sent_bytes + 1),
-                             wait.eq(self.READ_CYCLES)]
+                             wait.eq(self.read_cycles)]
                 with m.If(at_last):
                     m.d.sync += [words.eq(words - 1), self.bus.address.eq(self.bus.address + 1)]
                     with m.If(words == 1):

@@ -11,6 +11,9 @@ from rtl.sequencer import Sequencer
 from rtl.tokens import TokenExchange
 from rtl.vector import VectorUnit
 
+#: Cycles from a register's address to its value.
+REGISTER_LATENCY = 1
+
 
 class Accelerator(wiring.Component):
     """A configuration in hardware, behind a byte-stream host link (`accel.spec.link`).
@@ -30,7 +33,8 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.host = host = HostPort(self.config)
+        m.submodules.host = host = HostPort(
+            self.config, read_cycles=max(GemmUnit.HOST_READ_LATENCY, REGISTER_LATENCY))
         m.submodules.sequencer = sequencer = Sequencer(self.config)
         m.submodules.gemm = gemm = GemmUnit(self.config)
         m.submodules.vector = vector = VectorUnit(self.config)

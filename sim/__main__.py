@@ -21,9 +21,6 @@ from sim import units
 from sim.runner import BUILD, Outcome, run_bench, simulators
 from sim.verilator import SimulatorError
 
-#: Images whose every tensor is compared; of the others, the outputs.
-DEEP_IMAGES = 2
-
 
 @dataclass
 class Row:
@@ -33,11 +30,9 @@ class Row:
     config: str
     simulator: str
     outcome: Outcome
-    float_: float | None = None
-    golden: float | None = None
-    rtl: float | None = None
-    per_image: int | None = None
-    utilisation: float | None = None
+    accuracy: tuple[float, float, float] | None = None     # float, golden, RTL; of networks
+    per_image: int = 0              # cycles
+    utilisation: float = 0.0        # MACs / (cycles * PEs)
 
 
 def main() -> int:
@@ -50,7 +45,9 @@ def main() -> int:
     parser.add_argument("--skip-networks", action="store_true", help="units only")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    console, started = Console(), time.perf_counter()
+    # a log keeps whole lines, a terminal has the width it has
+    console = Console() if sys.stdout.isatty() else Console(width=150)
+    started = time.perf_counter()
     try:
         if not 1 <= options.images <= 1000:
             raise ConfigError(f"--images must be in 1..1000, not {options.images}")
@@ -61,7 +58,7 @@ def main() -> int:
     except (ConfigError, DataError, SimulatorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    console.print(_table(rows))
+    console.print(*_tables(rows))
     wrong = [row for row in rows if row.outcome.mismatches]
     for row in wrong:
         console.print(f"[red]{row.config} {row.what}: {row.outcome.first}; waveform: "
@@ -93,37 +90,39 @@ def _network(name: str, config: AccelConfig, images: int) -> Row:
     path = BUILD / f"{name}-{config.digest}.program"
     ready.program.save(path)
     outcome = run_bench(Accelerator(config), "network", {
-        "program": str(path), "config": config, "codes": ready.codes, "golden": ready.tensors,
-        "deep": DEEP_IMAGES})
+        "program": str(path), "config": config, "codes": ready.codes, "golden": ready.tensors})
     counters = np.array(outcome.extra["counters"])
     cycles = int(counters[:, 0].mean())
     outputs = np.array(outcome.extra["outputs"])
     return Row(
         f"{name}, {images} images", config.name, "verilator", replace(outcome, extra={}),
-        accuracy(ready.logits.numpy(), ready.labels), accuracy(ready.expected, ready.labels),
-        accuracy(outputs, ready.labels), cycles,
+        (accuracy(ready.logits.numpy(), ready.labels), accuracy(ready.expected, ready.labels),
+         accuracy(outputs, ready.labels)), cycles,
         ready.program.macs / (cycles * config.rows * config.cols))
 
 
-def _table(rows: list[Row]) -> Table:
-    table = Table(title="emitted Verilog against torch")
-    for heading in ("what", "config", "simulator", "cycles", "compared", "mismatches", "cycles/s",
-                    "float", "golden", "RTL", "cycles/image", "PEs busy"):
-        table.add_column(heading, justify="left" if heading in {"what", "config", "simulator"}
-                         else "right")
+def _tables(rows: list[Row]) -> Iterator[Table]:
+    """One table of units, one of networks."""
+    common = ("config", "simulator", "cycles", "cycles/s", "compared", "mismatches")
+    network = ("float", "golden", "RTL", "cycles/image", "PEs busy")
+    for title, networks in (("units", False), ("networks", True)):
+        table = Table("what", title=f"{title}: emitted Verilog against torch")
+        for heading in (*common, *(network if networks else ())):
+            table.add_column(heading, justify="left" if heading in common[:2] else "right")
+        for row in rows:
+            if (row.accuracy is not None) == networks:
+                table.add_row(row.what, *_cells(row))
+        if table.row_count:
+            yield table
 
-    def percent(value: float | None) -> str:
-        return "" if value is None else f"{value:.1%}"
 
-    for row in rows:
-        o = row.outcome
-        table.add_row(
-            row.what, row.config, row.simulator, f"{o.cycles:,}", f"{o.compared:,}",
-            f"[{'red' if o.mismatches else 'green'}]{o.mismatches}",
-            f"{o.cycles / o.seconds:,.0f}", percent(row.float_), percent(row.golden),
-            percent(row.rtl), f"{row.per_image:,}" if row.per_image else "",
-            percent(row.utilisation))
-    return table
+def _cells(row: Row) -> Iterator[str]:
+    o = row.outcome
+    yield from (row.config, row.simulator, f"{o.cycles:,}", f"{o.cycles / o.seconds:,.0f}",
+                f"{o.compared:,}", f"[{'red' if o.mismatches else 'green'}]{o.mismatches}")
+    if row.accuracy:
+        yield from (f"{share:.1%}" for share in row.accuracy)
+        yield from (f"{row.per_image:,}", f"{row.utilisation:.1%}")
 
 
 if __name__ == "__main__":
