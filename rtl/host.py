@@ -72,16 +72,17 @@ class HostPort(wiring.Component):
         wiring.connect(m, wiring.flipped(self.o), sender.o)
         header, bus = receiver.header, self.bus
 
-        # what the addressed space is like
+        # what the addressed space is like, a cycle after its number has come
         size, most, depth = (Signal(range(c.frame_bytes + 1), name="word_bytes"),
                              Signal(range(c.frame_bytes + 1), name="most_words"),
                              Signal(32, name="space_words"))
         known, readable = Signal(), Signal()
+        m.d.sync += known.eq(0)
         with m.Switch(header.space):
             for space in Space:
                 with m.Case(space.value):
                     in_word = word_bytes(c, space)
-                    m.d.comb += [size.eq(in_word), most.eq(c.frame_bytes // in_word),
+                    m.d.sync += [size.eq(in_word), most.eq(c.frame_bytes // in_word),
                                  depth.eq(space_shape(c, space)[0]), known.eq(1),
                                  readable.eq(space in READABLE)]
 

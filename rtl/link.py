@@ -64,7 +64,7 @@ class FrameReceiver(wiring.Component):
 
         with m.If(self.take):
             m.d.sync += [self.waiting.eq(0), self.length.eq(0), damaged.eq(0), escaped.eq(0)]
-        with m.Elif(self.i.valid & self.i.ready):
+        with m.If(self.i.valid & self.i.ready):     # never while a frame waits to be taken
             with m.If(self.i.payload == END):
                 m.d.sync += [self.waiting.eq(self.length.any() | escaped), damaged.eq(
                     damaged | escaped)]
