@@ -1,14 +1,13 @@
 """The demo networks, ready to run: trained, calibrated, quantized and compiled."""
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from accel import golden
 from accel.compile import compile_graph
-from accel.data import Digits, load_digits
+from accel.data import load_digits
 from accel.graph import Graph, IntArray
-from accel.networks import load_pretrained
+from accel.networks import load_pretrained, to_input
 from accel.program import Program
 from accel.quantize import quantize, quantize_input
 from accel.spec.config import AccelConfig
@@ -38,8 +37,8 @@ def prepare(name: str, config: AccelConfig, images: int, *, keep_tensors: bool =
     """Quantize network ``name`` on training digits and run it on the first test digits."""
     training, test = load_digits()
     model = load_pretrained(name)
-    network = quantize(model, [pixels(training, CALIBRATION_IMAGES)], config, name)
-    shown = pixels(test, images)
+    network = quantize(model, [to_input(training.images[:CALIBRATION_IMAGES])], config, name)
+    shown = to_input(test.images[:images])
     codes = quantize_input(network, shown, config)
     with torch.no_grad():
         logits = model(shown)
@@ -47,11 +46,6 @@ def prepare(name: str, config: AccelConfig, images: int, *, keep_tensors: bool =
         network, compile_graph(network, config, keep_tensors=keep_tensors), codes,
         test.labels[:images], logits,
         {tensor: values.numpy() for tensor, values in golden.run(network, codes, config).items()})
-
-
-def pixels(digits: Digits, count: int) -> torch.Tensor:
-    """The first ``count`` images as the networks take them: ``(n, 1, 28, 28)`` in 0..1."""
-    return torch.from_numpy(digits.images[:count].astype(np.float32) / 255)
 
 
 def accuracy(outputs: IntArray, labels: IntArray) -> float:

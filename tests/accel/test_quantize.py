@@ -1,0 +1,238 @@
+"""Post-training quantization: formats, weights, biases, faults, and accuracy on the digits."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from accel import golden, graph
+from accel.data import Digits, load_digits
+from accel.model import import_torch
+from accel.networks import NETWORKS, load_pretrained, to_input
+from accel.quantize import (
+    QuantizeError,
+    dequantize,
+    quantize,
+    quantize_input,
+    quantize_values,
+    quantize_weights,
+)
+from accel.spec.cells import CellSpec
+from accel.spec.config import AccelConfig
+from accel.spec.presets import PRESETS
+
+SHAPE = (2, 8, 8)
+ECP5, ECP5_SHIFT = PRESETS["ecp5"], PRESETS["ecp5-shift"]
+
+
+def images(count: int = 64, low: float = -1.0, high: float = 2.0, seed: int = 1) -> torch.Tensor:
+    """Uniform noise (count, 2, 8, 8) that reaches both ends of its range."""
+    values = torch.rand((count, *SHAPE), generator=torch.manual_seed(seed)) * (high - low) + low
+    values[0, 0, 0, :2] = torch.tensor([low, high])
+    return values
+
+
+def small(activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """A network with a stride, padding, pooling before and behind activations."""
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), activation(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.MaxPool2d(2), activation(), nn.Flatten(),
+        nn.Linear(8, 5))
+
+
+def tensors(network: graph.Graph) -> dict[str, graph.Tensor]:
+    """All tensors by name."""
+    return {t.name: t for t in (network.input, *(node.output for node in network.nodes))}
+
+
+def real_outputs(network: graph.Graph, config: AccelConfig, x: torch.Tensor) -> list[torch.Tensor]:
+    """Every tensor of the integer network in real numbers, in order."""
+    codes = golden.run(network, quantize_input(network, x, config), config)
+    return [torch.from_numpy(dequantize(t, codes[name])) for name, t in tensors(network).items()]
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=lambda config: config.name)
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.SELU])
+def test_agrees_with_the_float_network(config: AccelConfig, activation: type[nn.Module]) -> None:
+    model, x = small(activation), images(256)
+    network = quantize(model, x.split(100), config)
+    fresh = images(64, seed=9)
+    wanted = import_torch(model, SHAPE).trace(fresh)[-1]
+    error = float((real_outputs(network, config, fresh)[-1] - wanted).std() / wanted.std())
+    print(error)
+    assert error < (0.06 if config.cell == "mac" else 0.25)
+
+
+def test_formats_follow_the_range_or_the_table() -> None:
+    network = quantize(small(nn.ReLU), [images(low=0, high=1)], ECP5)
+    found = tensors(network)
+    assert found["input"].scale == pytest.approx(1 / 255)
+    assert found["input"].zero_point == -128
+    assert {(t.scale, t.zero_point) for name, t in found.items() if name[0] in "012"} == {
+        (found["2.pool"].scale, -128)}
+    assert {(t.scale, t.zero_point) for name, t in found.items() if name[0] in "345"} == {
+        (found["5.relu"].scale, -128)}
+    assert -128 < found["7.linear"].zero_point < 127
+
+    found = tensors(quantize(small(nn.SELU), [images()], replace(
+        ECP5, activations=("selu:Q3.5:Q2.6",))))
+    assert (found["input"].scale, found["input"].zero_point) == (pytest.approx(3 / 255), -43)
+    by_format = {(t.scale, t.zero_point): name for name, t in found.items()}
+    assert by_format[1 / 32, 0] == "4.pool"     # the last in the input format of the table
+    assert by_format[1 / 64, 0] == "5.selu"
+
+
+def test_a_run_of_relu_and_table_keeps_the_format_of_the_table() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.MaxPool2d(2), nn.ReLU(), nn.Tanh(), nn.ReLU())
+    found = tensors(quantize(model, [images()], ECP5))
+    assert [found[n].scale for n in ("0.conv", "1.pool", "2.relu", "3.tanh", "4.relu")] == [
+        1 / 32, 1 / 32, 1 / 32, 1 / 128, 1 / 128]
+
+
+def test_pooling_directly_before_the_network_and_range_without_zero() -> None:
+    model = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(2, 3, 1))
+    x = images(low=5.0, high=10.0)
+    network = quantize(model, [x], ECP5)
+    assert (network.input.scale, network.input.zero_point) == (pytest.approx(10 / 255), -128)
+    assert not quantize_input(network, torch.zeros(1, *SHAPE), ECP5).max() + 128
+
+
+@pytest.mark.parametrize("cell", [CellSpec("mac", 8), CellSpec("mac", 2), CellSpec("shift", 3),
+                                  CellSpec("shift", 5), CellSpec("shift", 6)], ids=str)
+def test_weights_are_nearest_members_at_the_best_scale(cell: CellSpec) -> None:
+    rng = np.random.default_rng(3)
+    weight = rng.normal(size=(6, 50)) * 10.0 ** np.arange(-3, 3)[:, None]
+    members = np.array([w for w in cell.weights if -w in cell.weights], dtype=np.float64)
+    codes, scale = quantize_weights(weight, members, np.full(6, 1e-12))
+
+    def error(scale: np.ndarray) -> np.ndarray:
+        distance = np.abs(weight[..., None] / scale[:, None, None] - members)
+        return (distance.min(axis=2) ** 2).sum(axis=1) * scale ** 2
+
+    assert set(np.unique(codes)) <= set(members.astype(int))
+    assert ((codes * scale[:, None] - weight) ** 2).sum(axis=1) == pytest.approx(error(scale))
+    for factor in (0.5, 0.7, 0.8, 0.9, 1.1, 1.25, 1.4, 2.0):   # 5 %: the grid is not dense
+        assert (error(scale) <= 1.05 * error(scale * factor)).all()
+
+
+def test_an_exact_weight_set_is_found_exactly() -> None:
+    members = np.array(CellSpec("shift", 5).weights, dtype=np.float64)
+    weight = np.stack([members * 0.3, members[::-1] * 2e-4])
+    codes, scale = quantize_weights(weight, members, np.zeros(2))
+    assert codes.tolist() == [members.tolist(), members[::-1].tolist()]
+    assert scale == pytest.approx([0.3, 2e-4])
+
+
+@pytest.mark.parametrize("config", [ECP5, ECP5_SHIFT], ids=["mac", "shift"])
+def test_bias_holds_the_zero_point_of_the_input(config: AccelConfig) -> None:
+    conv = nn.Conv2d(2, 4, 3, padding=1)
+    network = quantize(conv, [images()], config)
+    node = network.nodes[0]
+    assert isinstance(node, graph.Conv2d)
+    assert network.input.zero_point == -43
+    assert set(np.unique(node.weight)) <= set(config.cell_spec.weights) - {-128 - (
+        config.cell == "shift")}
+    factor = network.input.scale / node.output.scale
+    weight_scale = node.multiplier / 2.0 ** node.shift / factor
+    bias = (node.bias + network.input.zero_point * node.weight.sum(axis=(1, 2, 3))
+            ) * network.input.scale * weight_scale
+    assert bias == pytest.approx(conv.bias.detach().double().numpy(), abs=1e-3)
+
+
+@pytest.mark.parametrize("config", [ECP5, replace(ECP5_SHIFT, acc_bits=24)], ids=["mac", "shift"])
+@pytest.mark.parametrize("tiny", [0.0, 1e-9, 1e-30])
+def test_channels_without_weight_give_their_bias(config: AccelConfig, tiny: float) -> None:
+    conv = nn.Conv2d(2, 3, 1)
+    conv.weight.data[:2] *= tiny
+    conv.bias.data[:] = torch.tensor([0.7, 0.0, 0.1])
+    network = quantize(conv, [images()], config)
+    *_, output = real_outputs(network, config, images(8))
+    assert float((output[:, 0] - 0.7).abs().max()) <= network.output.scale / 2 + 1e-9
+    assert not output[:, 1].any()
+
+
+def test_all_zero_calibration_and_network() -> None:
+    conv = nn.Conv2d(2, 1, 1)
+    nn.init.zeros_(conv.weight)
+    nn.init.zeros_(conv.bias)
+    network = quantize(conv, [torch.zeros(1, *SHAPE)], ECP5)
+    *_, output = real_outputs(network, ECP5, images(4))
+    assert not output.any()
+
+
+@pytest.mark.parametrize(("batches", "fault"), [
+    ([], "there are no calibration images"),
+    ([torch.zeros(0, *SHAPE)], "there are no calibration images"),
+    ([images(), images(5)[:, :1]], r"one shape .*\(5, 1, 8, 8\), \(64, 2, 8, 8\)"),
+    ([images()[0]], r"one shape \(n, channels, height, width\), not \[\(2, 8, 8\)\]"),
+    ([images() / 0.0], "hold NaN or infinity"),
+    ([images(), images(2) * torch.nan], "hold NaN or infinity"),
+    ([images().to(torch.uint8)], r"must be float tensors, not torch\.uint8"),
+    ([images().numpy()], "must be float tensors, not ndarray"),
+], ids=["none", "empty", "two shapes", "no batch axis", "infinite", "nan", "pixels", "numpy"])
+def test_calibration_faults(batches: list[torch.Tensor], fault: str) -> None:
+    with pytest.raises(QuantizeError, match=fault):
+        quantize(small(), batches, ECP5)
+
+
+def test_names_every_missing_activation() -> None:
+    with pytest.raises(QuantizeError, match=r"1\.relu: activation 'relu' is not in config 'ecp5', "
+                       r"which has tanh; 5\.relu: activation 'relu' is not in"):
+        quantize(small(), [images()], replace(ECP5, activations=("tanh",)))
+
+
+def test_two_tables_in_a_row_do_not_fit() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh(), nn.MaxPool2d(2), nn.SELU())
+    with pytest.raises(QuantizeError, match="selu needs a Conv2d or Linear layer between it and "
+                       "tanh: their formats differ"):
+        quantize(model, [images()], ECP5)
+
+
+def test_names_the_channel_whose_scale_is_out_of_range() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Tanh())
+    model[0].weight.data[1] = 1e9
+    with pytest.raises(QuantizeError, match=r"0\.conv, output channel 1: a requantizer scale must "
+                       r"be in .*; its weights do not suit the format of its output"):
+        quantize(model, [images()], ECP5)
+
+
+def test_too_narrow_an_accumulator_is_the_graphs_error() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(128, 2))
+    with pytest.raises(graph.GraphError, match=r"1\.linear: an accumulator may reach .* acc_bits"):
+        quantize(model, [images()], replace(PRESETS["tiny"], acc_bits=18))
+
+
+def test_input_codes_round_and_saturate() -> None:
+    network = quantize(small(), [images(low=0, high=1)], ECP5)
+    x = torch.zeros(1, *SHAPE)
+    x[0, 0, 0, :5] = torch.tensor([-3.0, 0.4 / 255, 0.6 / 255, 1.0, 9.0])
+    assert quantize_input(network, x, ECP5)[0, 0, 0, :6].tolist() == [
+        -128, -128, -127, 127, 127, -128]
+    with pytest.raises(QuantizeError, match=r"n of shape \(2, 8, 8\), not \(1, 2, 7, 8\)"):
+        quantize_input(network, x[:, :, 1:], ECP5)
+    every = np.arange(-128, 128)
+    assert np.array_equal(quantize_values(network.output, dequantize(network.output, every), 8),
+                          every)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Digits, Digits]:
+    """Training and test digits."""
+    return load_digits()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("config", "points"), [(ECP5, 0.5), (ECP5_SHIFT, 1.0)],
+                         ids=["ecp5", "ecp5-shift"])
+def test_keeps_the_accuracy_of_the_pretrained_networks(
+        name: str, config: AccelConfig, points: float, digits: tuple[Digits, Digits]) -> None:
+    training, test = digits
+    model, labels = load_pretrained(name), torch.from_numpy(test.labels)
+    network = quantize(model, [to_input(training.images[:256])], config, name)
+    shown = to_input(test.images)
+    with torch.no_grad():
+        before = golden.top1(model(shown), labels)
+    codes = golden.run(network, quantize_input(network, shown, config), config)
+    assert golden.top1(codes[network.output.name], labels) >= before - points / 100
