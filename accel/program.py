@@ -33,8 +33,9 @@ class Layout:
     channel_offsets: tuple[int, ...]
     row_stride: int
     col_stride: int
-    padding: tuple[int, int] = (0, 0)
-    zero_point: int = 0
+    padding: tuple[int, int]
+    scale: float            # real = scale * (code - zero_point)
+    zero_point: int
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Layout":

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from accel.console import console
 from accel.data import DataError
 from accel.networks import NETWORKS
 from accel.pretrained import accuracy, prepare
@@ -45,33 +46,31 @@ def main() -> int:
     parser.add_argument("--skip-networks", action="store_true", help="units only")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    # a log keeps whole lines, a terminal has the width it has
-    console = Console() if sys.stdout.isatty() else Console(width=150)
-    started = time.perf_counter()
+    out, started = console(), time.perf_counter()
     try:
         if not 1 <= options.images <= 1000:
             raise ConfigError(f"--images must be in 1..1000, not {options.images}")
         configs = [config_from(name, None) for name in options.preset or ()]
         configs += [config_from("", file) for file in options.config or ()]
         images = 0 if options.skip_networks else options.images
-        rows = list(_run(configs or list(PRESETS.values()), images, console))
+        rows = list(_run(configs or list(PRESETS.values()), images, out))
     except (ConfigError, DataError, SimulatorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    console.print(*_tables(rows))
+    out.print(*_tables(rows))
     wrong = [row for row in rows if row.outcome.mismatches]
     for row in wrong:
-        console.print(f"[red]{row.config} {row.what}: {row.outcome.first}; waveform: "
+        out.print(f"[red]{row.config} {row.what}: {row.outcome.first}; waveform: "
                       f"{row.outcome.waves or 'none'}")
     compared = sum(row.outcome.compared for row in rows)
-    console.print(f"{compared:,} values compared, {sum(r.outcome.mismatches for r in rows)} "
+    out.print(f"{compared:,} values compared, {sum(r.outcome.mismatches for r in rows)} "
                   f"mismatches, {time.perf_counter() - started:.0f} s")
     return 1 if wrong else 0
 
 
-def _run(configs: list[AccelConfig], images: int, console: Console) -> Iterator[Row]:
+def _run(configs: list[AccelConfig], images: int, out: Console) -> Iterator[Row]:
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-                  console=console, transient=True) as progress:
+                  console=out, transient=True) as progress:
         task = progress.add_task("", total=None)
         for config in configs:
             for simulator in simulators():

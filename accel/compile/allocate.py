@@ -65,7 +65,7 @@ def _planar(tensor: Tensor, padding: tuple[int, int], base: int, config: AccelCo
     plane = (height + 2 * padding[0]) * row
     return Layout(tensor.shape, base * config.word_lanes + padding[0] * row + padding[1],
                   tuple(plane * channel for channel in range(channels)), row, 1, padding,
-                  tensor.zero_point)
+                  tensor.scale, tensor.zero_point)
 
 
 def _channels_last(tensor: Tensor, padding: tuple[int, int], base: int, config: AccelConfig,
@@ -78,7 +78,7 @@ def _channels_last(tensor: Tensor, padding: tuple[int, int], base: int, config: 
     offsets = tuple(channel // config.cols * lanes + channel % config.cols
                     for channel in range(channels))
     return Layout(tensor.shape, base * lanes + padding[0] * row + padding[1] * col, offsets,
-                  row, col, padding, tensor.zero_point)
+                  row, col, padding, tensor.scale, tensor.zero_point)
 
 
 def _first_fit(held: list[tuple[int, int, int]], words: int) -> int:

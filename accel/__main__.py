@@ -1,0 +1,184 @@
+"""``python -m accel``: compile, run and look into programs."""
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.table import Table
+
+from accel.compile import CompileError, compile_graph
+from accel.console import console
+from accel.data import DataError, load_digits
+from accel.device import DeviceError
+from accel.emulate import Emulator
+from accel.graph import GraphError, Tensor
+from accel.model import ModelError
+from accel.networks import NETWORKS
+from accel.pretrained import accuracy, prepare
+from accel.program import Program, ProgramError
+from accel.quantize import QuantizeError, quantize, quantize_values
+from accel.spec.config import AccelConfig, ConfigError
+from accel.spec.isa import SUMMARY, Isa
+from accel.spec.numerics import limits
+from accel.spec.presets import PRESETS, config_from
+
+#: Errors that are the input's fault: one line, no traceback.
+INPUT_ERRORS = (CompileError, ConfigError, DataError, DeviceError, GraphError, ModelError,
+                ProgramError, QuantizeError)
+
+
+class InputError(ValueError):
+    """A file given on the command line that cannot be used."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the status is 2 for bad input, 1 for a failed check."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(1)
+    try:
+        config = config_from(options.preset, options.config)
+        status: int = options.command(options, config)
+    except (*INPUT_ERRORS, InputError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--preset", default="ecp5", help=f"one of {', '.join(PRESETS)}")
+    shared.add_argument("--config", help="TOML file instead of a preset")
+    parser = argparse.ArgumentParser(prog="python -m accel", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("compile", parents=[shared], help="network -> program")
+    command.add_argument("model", help=f"{', '.join(NETWORKS)}, or a file of torch.export.save")
+    command.add_argument("--calibration", type=Path, help="float images (n, c, h, w) as .npy; "
+                         "needed with a file")
+    command.add_argument("-o", "--output", type=Path, required=True)
+    command.set_defaults(command=_compile)
+
+    command = commands.add_parser("run", parents=[shared], help="run a program on the emulator")
+    command.add_argument("program", type=Path)
+    command.add_argument("--input", type=Path, required=True, help="images (n, c, h, w) as .npy, "
+                         "float values or integer codes")
+    command.add_argument("--output", type=Path, help="where to write the outputs, as .npy")
+    command.set_defaults(command=_run)
+
+    command = commands.add_parser("check", parents=[shared],
+                                  help="emulator against golden on the 1,000 test digits")
+    command.add_argument("network", nargs="*", help=f"default: {' '.join(NETWORKS)}")
+    command.set_defaults(command=_check)
+
+    command = commands.add_parser("disassemble", parents=[shared], help="list a program")
+    command.add_argument("program", type=Path)
+    command.set_defaults(command=_disassemble)
+
+    command = commands.add_parser("isa", parents=[shared], help="print the instruction set")
+    command.set_defaults(command=_isa)
+    return parser
+
+
+def _compile(options: argparse.Namespace, config: AccelConfig) -> int:
+    if options.model in NETWORKS:
+        program = prepare(options.model, config, images=1).program
+    elif options.calibration is None:
+        raise InputError(f"{options.model!r} is not one of {', '.join(NETWORKS)}; for a file of "
+                         f"torch.export.save give --calibration too")
+    else:
+        try:
+            model = torch.export.load(options.model).module()
+        except Exception as error:      # torch names no class for an unreadable file
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"cannot read exported model {options.model}: {reason}") from None
+        images = _load_array(options.calibration)
+        graph = quantize(model, [torch.from_numpy(images)], config, Path(options.model).stem)
+        program = compile_graph(graph, config)
+    program.save(options.output)
+    print(f"{options.output}: {len(program.instructions())} instructions for config "
+          f"{config.name} ({config.digest})")
+    return 0
+
+
+def _run(options: argparse.Namespace, config: AccelConfig) -> int:
+    program, images = Program.load(options.program), _load_array(options.input)
+    emulator = Emulator(config)
+    emulator.load(program)
+    source, target = program.tensors[program.input], program.tensors[program.output]
+    if images.ndim != 4 or images.shape[1:] != source.shape or not len(images):
+        raise InputError(f"{options.input}: shape must be (n, {', '.join(map(str, source.shape))})"
+                         f" with n >= 1, not {images.shape}")
+    low, high = limits(config.act_bits)
+    if np.issubdtype(images.dtype, np.floating):
+        if not np.isfinite(images).all():
+            raise InputError(f"{options.input}: values must be finite, but "
+                             f"{int((~np.isfinite(images)).sum())} are NaN or infinite")
+        tensor = Tensor(program.input, source.shape, source.scale, source.zero_point)
+        images = quantize_values(tensor, images.astype(np.float64), config.act_bits)
+    elif images.min() < low or images.max() > high:
+        raise InputError(f"{options.input}: codes must be in {low}..{high}, not "
+                         f"{images.min()}..{images.max()}")
+    codes = emulator.run(images.astype(np.int64))
+    outputs = target.scale * (codes - target.zero_point)
+    if options.output:
+        np.save(options.output, outputs)
+    for row in outputs.reshape(len(outputs), -1)[:10]:
+        print(" ".join(f"{value:9.4f}" for value in row))
+    return 0
+
+
+def _check(options: argparse.Namespace, config: AccelConfig) -> int:
+    names = options.network or list(NETWORKS)
+    if unknown := [name for name in names if name not in NETWORKS]:
+        raise InputError(f"network must be one of {', '.join(NETWORKS)}, not {unknown[0]!r}")
+    table = Table("network", "config", "images", "float", "golden", "emulator", "values",
+                  "mismatches", "seconds", title="emulator against golden")
+    wrong = 0
+    for name in names:
+        ready = prepare(name, config, images=len(load_digits()[1]))
+        started = time.perf_counter()
+        emulator = Emulator(config)
+        emulator.load(ready.program)
+        codes = emulator.run(ready.codes)
+        seconds = time.perf_counter() - started
+        mismatches = int((codes != ready.expected).sum())
+        wrong += mismatches
+        table.add_row(
+            name, config.name, f"{len(codes):,}",
+            *(f"{accuracy(outputs, ready.labels):.1%}"
+              for outputs in (ready.logits.numpy(), ready.expected, codes)),
+            f"{codes.size:,}", str(mismatches), f"{seconds:.1f}")
+    console().print(table)
+    return 1 if wrong else 0
+
+
+def _disassemble(options: argparse.Namespace, config: AccelConfig) -> int:
+    print(Program.load(options.program).disassemble(config))
+    return 0
+
+
+def _isa(_: argparse.Namespace, config: AccelConfig) -> int:
+    isa = Isa(config)
+    print(f"{config.name}: instructions of {isa.word_bits} bits, fields from the low bit up")
+    print("header: " + ", ".join(f"{field.name} {field.bits}" for field in isa.header))
+    for opcode, fields in isa.formats.items():
+        print(f"\n{opcode.name} ({int(opcode)}): {SUMMARY[opcode]}")
+        for field in fields:
+            sign = "signed" if field.signed else ""
+            print(f"  {field.name:16} {field.bits:3} bits  {sign:6}  {field.doc}")
+    return 0
+
+
+def _load_array(path: Path) -> npt.NDArray[np.generic]:
+    try:
+        array: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"cannot read array {path}: {error}") from None
+    return array
+
+
+if __name__ == "__main__":
+    sys.exit(main())
