@@ -47,25 +47,18 @@ class AccelConfig:
     frame_bytes: int              # longest payload of one frame on the host link
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "activations", tuple(self.activations))
-        if faults := self._faults():
+        faults = _value_faults(vars(self)) or self._joint_faults()
+        if faults:
             raise ConfigError(f"config {self.name!r}: " + "; ".join(faults))
+        object.__setattr__(self, "activations", tuple(self.activations))
 
-    def _faults(self) -> list[str]:
-        faults = [_range_fault(name, getattr(self, name), *allowed)
-                  for name, allowed in LIMITS.items()]
-        if self.cell not in WEIGHT_BITS:
-            faults.append(f"cell must be one of {', '.join(WEIGHT_BITS)}, not {self.cell!r}")
-        else:
-            faults.append(_range_fault("weight_bits", self.weight_bits, *WEIGHT_BITS[self.cell]))
-        if any(faults):
-            return [fault for fault in faults if fault]
-        # The rules below combine parameters that are legal one by one.
+    def _joint_faults(self) -> list[str]:
+        """Faults of parameters that are legal one by one, but not together."""
+        faults, lanes = [], self.vector_lanes
         need = self.cell_spec.sum_bits(self.act_bits, self.rows)
         if self.acc_bits < need:
             faults.append(f"acc_bits must be in {need}..{LIMITS['acc_bits'][1]} to hold {self.rows}"
                           f" worst-case terms, not {self.acc_bits}; nearest: {need}")
-        lanes = self.vector_lanes
         if lanes & (lanes - 1) or lanes > self.word_lanes:
             nearest = min(1 << (lanes.bit_length() - 1), self.word_lanes)
             faults.append(f"vector_lanes must be a power of two up to {self.word_lanes} (cols "
@@ -78,7 +71,7 @@ class AccelConfig:
         functions = [text.split(":")[0] for text in self.activations]
         faults += [f"activation {name!r} is given {functions.count(name)} times; once is enough"
                    for name in sorted(set(functions)) if functions.count(name) > 1]
-        return [fault for fault in faults if fault]
+        return faults
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], base: "AccelConfig | None" = None,
@@ -90,12 +83,9 @@ class AccelConfig:
         faults = [f"unknown parameter {name!r}" for name in unknown]
         faults += [f"missing parameter {name!r} (or name a preset: base = \"...\")"
                    for name in missing]
-        if "activations" in values and not (
-                isinstance(values["activations"], list | tuple)
-                and all(isinstance(text, str) for text in values["activations"])):
-            faults.append(f"activations must be a list of strings, not {values['activations']!r}")
         if faults:
-            raise ConfigError("; ".join(faults) + f"; the parameters are {', '.join(names)}")
+            faults.append(f"the parameters are {', '.join(names)}")
+            raise ConfigError("; ".join(faults + _value_faults(merged)))
         return cls(**merged)
 
     @property
@@ -140,6 +130,23 @@ class AccelConfig:
         return tuple(ActivationSpec.parse(text, self.act_bits) for text in self.activations)
 
 
+def _value_faults(values: Mapping[str, Any]) -> list[str]:
+    """Faults that each given parameter has by itself."""
+    faults = [_range_fault(name, values[name], *allowed)
+              for name, allowed in LIMITS.items() if name in values]
+    cell = values.get("cell", "mac")
+    if cell not in tuple(WEIGHT_BITS):      # a tuple, as the value may be unhashable
+        faults.append(f"cell must be one of {', '.join(WEIGHT_BITS)}, not {cell!r}")
+    elif "weight_bits" in values:
+        faults.append(_range_fault("weight_bits", values["weight_bits"], *WEIGHT_BITS[cell]))
+    if not isinstance(values.get("name", ""), str):
+        faults.append(f"name must be a string, not {values['name']!r}")
+    given = values.get("activations", ())
+    if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
+        faults.append(f"activations must be a list of strings, not {given!r}")
+    return [fault for fault in faults if fault]
+
+
 def _range_fault(name: str, value: object, low: int, high: int) -> str:
     if not isinstance(value, int) or isinstance(value, bool):
         return f"{name} must be a whole number in {low}..{high}, not {value!r}"
@@ -161,7 +168,7 @@ def load_config(path: Path, presets: Mapping[str, AccelConfig]) -> AccelConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     base_name = values.pop("base", None)
-    if base_name is not None and base_name not in presets:
+    if base_name is not None and base_name not in tuple(presets):
         raise ConfigError(f"{path}: base must be one of {', '.join(presets)}, not {base_name!r}")
     values.setdefault("name", path.stem)
     try:
