@@ -1,5 +1,6 @@
 """``python -m accel``: compile, run and look into programs."""
 import argparse
+import runpy
 import sys
 import time
 from pathlib import Path
@@ -55,9 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("compile", parents=[shared], help="network -> program")
-    command.add_argument("model", help=f"{', '.join(NETWORKS)}, or a file of torch.export.save")
+    command.add_argument("model", help=f"{', '.join(NETWORKS)}, or FILE.py:FUNCTION, a function "
+                         "without arguments that returns a torch module")
     command.add_argument("--calibration", type=Path, help="float images (n, c, h, w) as .npy; "
-                         "needed with a file")
+                         "needed with FILE.py:FUNCTION")
     command.add_argument("-o", "--output", type=Path, required=True)
     command.set_defaults(command=_compile)
 
@@ -85,17 +87,12 @@ def _parser() -> argparse.ArgumentParser:
 def _compile(options: argparse.Namespace, config: AccelConfig) -> int:
     if options.model in NETWORKS:
         program = prepare(options.model, config, images=1).program
-    elif options.calibration is None:
-        raise InputError(f"{options.model!r} is not one of {', '.join(NETWORKS)}; for a file of "
-                         f"torch.export.save give --calibration too")
     else:
-        try:
-            model = torch.export.load(options.model).module()
-        except Exception as error:      # torch names no class for an unreadable file
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"cannot read exported model {options.model}: {reason}") from None
-        images = _load_array(options.calibration)
-        graph = quantize(model, [torch.from_numpy(images)], config, Path(options.model).stem)
+        model = _load_model(options.model)
+        if options.calibration is None:
+            raise InputError(f"{options.model} needs --calibration FILE.npy")
+        images = torch.from_numpy(_load_array(options.calibration))
+        graph = quantize(model, [images], config, options.model.split(":")[-1])
         program = compile_graph(graph, config)
     program.save(options.output)
     print(f"{options.output}: {len(program.instructions())} instructions for config "
@@ -170,6 +167,20 @@ def _isa(_: argparse.Namespace, config: AccelConfig) -> int:
             sign = "signed" if field.signed else ""
             print(f"  {field.name:16} {field.bits:3} bits  {sign:6}  {field.doc}")
     return 0
+
+
+def _load_model(text: str) -> torch.nn.Module:
+    file, _, function = text.partition(":")
+    if not file.endswith(".py") or not function:
+        raise InputError(f"MODEL must be one of {', '.join(NETWORKS)} or FILE.py:FUNCTION, "
+                         f"not {text!r}")
+    try:
+        model = runpy.run_path(file)[function]()
+    except Exception as error:      # whatever the user's own code raises
+        raise InputError(f"cannot load model {text}: {type(error).__name__}: {error}") from None
+    if not isinstance(model, torch.nn.Module):
+        raise InputError(f"{text} must return a torch.nn.Module, not {type(model).__name__}")
+    return model
 
 
 def _load_array(path: Path) -> npt.NDArray[np.generic]:

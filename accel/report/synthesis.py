@@ -51,7 +51,8 @@ class Unit:
     label
         Path below the top without numbers, as ``gemm.array.pe``; ``total`` for the top.
     module
-        Name of the first such module in the RTLIL.
+        Name of the last such module in the RTLIL: the first ones, at the edge of an array, lack
+        what constants at their ports take away.
     count
         How many there are side by side.
     """
@@ -104,7 +105,7 @@ def find_units(text: str, top: str = "top", cell: str = "pe") -> list[Unit]:
         if len(names) in (1, 2) or (names and names[-1] == cell):
             found.setdefault(".".join(names), []).append(module)
     return [Unit("total", top, 1),
-            *(Unit(label, modules[0], len(modules)) for label, modules in found.items())]
+            *(Unit(label, modules[-1], len(modules)) for label, modules in found.items())]
 
 
 def rename_elements(text: str) -> str:
