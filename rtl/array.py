@@ -4,6 +4,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
+from rtl.ecp5 import Place
 from rtl.pe import Pe
 
 
@@ -40,7 +41,8 @@ class SystolicArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rows, cols = self.config.rows, self.config.cols
-        mesh = [[Pe(self.config) for _ in range(cols)] for _ in range(rows)]
+        mesh = [[Pe(self.config, Place(row, col, rows, cols)) for col in range(cols)]
+                for row in range(rows)]
         for r, row in enumerate(mesh):
             for c, pe in enumerate(row):
                 m.submodules[f"pe_{r}_{c}"] = pe

@@ -5,6 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
 from rtl.arith import register
+from rtl.ecp5 import Place
 from rtl.multiplier import Multiplier
 
 
@@ -13,15 +14,15 @@ class MacTerm(wiring.Component):
 
     latency = Multiplier.latency + 1    # and one register between multiplier and adder
 
-    def __init__(self, config: AccelConfig) -> None:
-        self.config = config
+    def __init__(self, config: AccelConfig, place: Place | None) -> None:
+        self.config, self.place = config, place
         super().__init__({"x": In(signed(config.act_bits)), "w": In(config.weight_bits),
                           "term": Out(signed(config.act_bits + config.weight_bits))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.multiplier = multiplier = Multiplier(self.config.act_bits,
-                                                          self.config.weight_bits)
+        m.submodules.multiplier = multiplier = Multiplier(
+            self.config.act_bits, self.config.weight_bits, self.place)
         m.d.comb += [multiplier.a.eq(self.x), multiplier.b.eq(self.w.as_signed())]
         m.d.sync += self.term.eq(multiplier.product)
         return m
@@ -32,8 +33,8 @@ class ShiftTerm(wiring.Component):
 
     latency = 2
 
-    def __init__(self, config: AccelConfig) -> None:
-        self.config = config
+    def __init__(self, config: AccelConfig, place: Place | None) -> None:
+        self.config, self.place = config, place
         bits = config.act_bits + config.cell_spec.max_exponent
         # one bit more than the shifted activation: the negative of the smallest one
         super().__init__({"x": In(signed(config.act_bits)), "w": In(config.weight_bits),
@@ -67,10 +68,15 @@ class Pe(wiring.Component):
         Partial sums, from top to bottom; wide enough for every row (`AccelConfig.sum_bits`).
     w
         The next weight's code.
+
+    Parameters
+    ----------
+    place
+        Position in its array, which some devices' placement uses.
     """
 
-    def __init__(self, config: AccelConfig) -> None:
-        self.config = config
+    def __init__(self, config: AccelConfig, place: Place | None = None) -> None:
+        self.config, self.place = config, place
         act, total = signed(config.act_bits), signed(config.sum_bits)
         super().__init__({"i_x": In(act), "i_swap": In(1), "o_x": Out(act), "o_swap": Out(1),
                           "w": In(config.weight_bits), "i_sum": In(total), "o_sum": Out(total)})
@@ -82,7 +88,7 @@ class Pe(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.term = term = TERMS[self.config.cell](self.config)
+        m.submodules.term = term = TERMS[self.config.cell](self.config, self.place)
         weight = Signal(self.config.weight_bits)
         m.d.sync += [self.o_x.eq(self.i_x), self.o_swap.eq(self.i_swap)]
         with m.If(self.i_swap):
