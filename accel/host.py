@@ -4,7 +4,7 @@ Each conversation is a generator that yields request frames and is sent reply fr
 one piece of code drives a serial port, a simulator's coroutine, or anything else that carries
 bytes. `converse` runs one over a plain function.
 """
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 
 import numpy as np
 
@@ -30,6 +30,39 @@ def converse(conversation: Conversation, exchange: Callable[[bytes], bytes]) -> 
     except StopIteration as done:
         result: IntArray = done.value
         return result
+
+
+class LinkDevice:
+    """A `device.Device` behind anything that carries frames.
+
+    Parameters
+    ----------
+    config
+        The configuration that the core must have.
+    exchange
+        Sends a frame and returns the reply frame; `device.DeviceError` if none comes.
+    """
+
+    def __init__(self, config: AccelConfig, exchange: Callable[[bytes], bytes]) -> None:
+        self.config, self.exchange = config, exchange
+        self.counters: Mapping[str, int] = {}
+
+    def load(self, program: Program) -> None:
+        """See `device.Device.load`; `device.DeviceError` if the core is another one."""
+        converse(load(program, self.config), self.exchange)
+        self.program = program
+
+    def run(self, codes: IntArray) -> IntArray:
+        """See `device.Device.run`; counters are those of the last image."""
+        outputs = [converse(infer(self.program, self.config, image), self.exchange)
+                   for image in codes]
+        values = converse(read_counters(self.config), self.exchange)
+        self.counters = dict(zip(COUNTERS, values.tolist(), strict=True))
+        return np.stack(outputs)
+
+    def read(self, tensor: str) -> IntArray:
+        """See `device.Device.read`."""
+        return converse(read_tensor(self.program.tensors[tensor], self.config), self.exchange)
 
 
 def load(program: Program, config: AccelConfig) -> Conversation:

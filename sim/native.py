@@ -6,14 +6,10 @@ import ctypes
 import hashlib
 import os
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from accel import host
-from accel.device import DeviceError, IntArray
-from accel.program import Program
+from accel.device import DeviceError
+from accel.host import LinkDevice
 from accel.spec.config import AccelConfig
 from rtl.emit import verilog_text
 from rtl.top import Accelerator
@@ -92,12 +88,11 @@ def build(config: AccelConfig) -> Path:
     return library
 
 
-class NativeDevice:
+class NativeDevice(LinkDevice):
     """RTL of one configuration, simulated. A `device.Device`."""
 
     def __init__(self, config: AccelConfig) -> None:
-        self.config = config
-        self.counters: Mapping[str, int] = {}
+        super().__init__(config, self._exchange)
         self._library = ctypes.CDLL(str(build(config).absolute()))
         self._library.open_simulation.restype = ctypes.c_void_p
         for name in ("cycles", "exchange"):
@@ -110,32 +105,13 @@ class NativeDevice:
         """Clock cycles simulated so far, the link's included."""
         return int(self._library.cycles(self._simulation))
 
-    def exchange(self, frame: bytes) -> bytes:
-        """Send bytes, return the reply frame; `DeviceError` if the core stays silent."""
+    def _exchange(self, frame: bytes) -> bytes:
         count = self._library.exchange(
             self._simulation, frame, ctypes.c_uint64(len(frame)), self._reply,
             ctypes.c_uint64(len(self._reply)), ctypes.c_uint64(PATIENCE))
         if not count:
             raise DeviceError(f"the core did not answer within {PATIENCE} cycles")
         return self._reply.raw[:count]
-
-    def load(self, program: Program) -> None:
-        """See `device.Device.load`."""
-        host.converse(host.load(program, self.config), self.exchange)
-        self.program = program
-
-    def run(self, codes: IntArray) -> IntArray:
-        """See `device.Device.run`; counters are those of the last image."""
-        outputs = [host.converse(host.infer(self.program, self.config, image), self.exchange)
-                   for image in codes]
-        values = host.converse(host.read_counters(self.config), self.exchange)
-        self.counters = dict(zip(host.COUNTERS, values.tolist(), strict=True))
-        return np.stack(outputs)
-
-    def read(self, tensor: str) -> IntArray:
-        """See `device.Device.read`."""
-        layout = self.program.tensors[tensor]
-        return host.converse(host.read_tensor(layout, self.config), self.exchange)
 
     def close(self) -> None:
         """Free the simulation."""
