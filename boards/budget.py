@@ -1,0 +1,112 @@
+"""From tool output to figures: what a build uses, how fast it is, and whether it fits."""
+from collections.abc import Mapping
+from typing import Any
+
+from accel.spec.config import AccelConfig, ConfigError
+from accel.spec.link import Space, space_shape
+from boards.spec import BoardSpec
+
+#: LUT4s that a cell of yosys' ECP5 netlist occupies: a CCU2C is two LUTs and their carry, a
+#: TRELLIS_DPR16X4 four LUTs used as memory. PFUMX and L6MUX21, the wide multiplexers, sit behind
+#: the LUTs of their slice and cost none.
+LUT4_OF_CELL = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
+CELLS = {"FF": "TRELLIS_FF", "DSP": "MULT18X18D", "BRAM": "DP16KD"}
+#: nextpnr's names of the same resources.
+BELS = {"LUT4": "TRELLIS_COMB", **CELLS}
+BRAM_BITS = 18 * 1024
+BRAM_MAX_WIDTH = 36
+#: A memory of fewer bits may end in LUTs.
+LUT_RAM_BITS = 2048
+#: A constraint that differs by more is not the one that was asked for (nextpnr counts in ps).
+CLOCK_TOLERANCE = 1e-3
+GLOBAL = "$glbnet$"  # how nextpnr marks a net on the global network
+
+
+def ecp5_usage(cells: Mapping[str, int]) -> dict[str, int]:
+    """LUT4, FF, DSP and BRAM of a netlist's cell counts by type."""
+    luts = sum(count * LUT4_OF_CELL.get(cell, 0) for cell, count in cells.items())
+    return {"LUT4": luts, **{name: cells.get(cell, 0) for name, cell in CELLS.items()}}
+
+
+def least_usage(config: AccelConfig) -> dict[str, int]:
+    """What any implementation of ``config`` needs at least; certain, so a reason to refuse.
+
+    DSP: one multiplier per MAC cell and one per vector lane (ours has more). BRAM: each memory
+    once, as wide as a block allows.
+    """
+    cells = config.rows * config.cols if config.cell == "mac" else 0
+    memories = [(depth, bits) for depth, bits in (
+        space_shape(config, space) for space in
+        (Space.INSTRUCTION, Space.WEIGHT, Space.PARAM, Space.ACTIVATION))]
+    memories.append((config.acc_depth, config.cols * config.acc_bits))
+    blocks = sum(-(-depth * bits // BRAM_BITS) for depth, bits in memories
+                 if depth * bits > LUT_RAM_BITS * BRAM_MAX_WIDTH)
+    return {"DSP": cells + config.vector_lanes, "BRAM": blocks}
+
+
+def check_config(config: AccelConfig, spec: BoardSpec) -> None:
+    """Raise `ConfigError` if ``config`` cannot fit, before any tool has run."""
+    need = least_usage(config)
+    causes = {"DSP": f"rows x cols = {config.rows} x {config.cols} MAC cells and "
+                     f"{config.vector_lanes} vector lanes",
+              "BRAM": f"weight_depth = {config.weight_depth}, act_depth = {config.act_depth}, "
+                      f"acc_depth = {config.acc_depth}"}
+    if faults := [f"{name} at least {need[name]} of {spec.capacity[name]} ({causes[name]})"
+                  for name in need if need[name] > spec.capacity[name]]:
+        raise ConfigError(f"config {config.name!r} does not fit {spec.name} ({spec.part}): "
+                          + "; ".join(faults))
+
+
+def overfull(cells: Mapping[str, int], spec: BoardSpec) -> list[str]:
+    """Resources of a netlist that the device does not have, as ``LUT4 90000 of 83640``."""
+    usage = ecp5_usage(cells)
+    return [f"{name} {usage[name]} of {limit}" for name, limit in spec.capacity.items()
+            if usage[name] > limit]
+
+
+def resources(report: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Used and available by resource, after placement; ``report`` is nextpnr's JSON."""
+    return {name: {"used": int(report["utilization"][bel]["used"]),
+                   "available": int(report["utilization"][bel]["available"])}
+            for name, bel in BELS.items() if bel in report["utilization"]}
+
+
+def clocks(report: Mapping[str, Any], target_mhz: float) -> dict[str, dict[str, Any]]:
+    """Net, target and achieved MHz by clock; the one constrained to ``target_mhz`` is ``sync``.
+
+    ``ValueError`` if there is none: then the PLL's constraint did not reach nextpnr.
+    """
+    found = {}
+    for label, value in report["fmax"].items():
+        net, target = label.removeprefix(GLOBAL), float(value["constraint"])
+        is_sync = abs(target / target_mhz - 1) <= CLOCK_TOLERANCE
+        found["sync" if is_sync else net] = {
+            "net": net, "target_mhz": target_mhz if is_sync else round(target, 3),
+            "achieved_mhz": round(float(value["achieved"]), 3)}
+    if "sync" not in found:
+        raise ValueError(f"no clock is constrained to {target_mhz:g} MHz, only {found}")
+    return found
+
+
+def critical_path(report: Mapping[str, Any], clock: str) -> dict[str, Any]:
+    """End points and delays in ns of the slowest register-to-register path on net ``clock``."""
+    for entry in report.get("critical_paths", []):
+        edges = [str(entry[end]).split(" ")[-1].removeprefix(GLOBAL) for end in ("from", "to")]
+        if edges == [clock, clock] and entry["path"]:
+            path = entry["path"]
+            delay = {kind: round(sum(step["delay"] for step in path if
+                                     (step["type"] == "routing") == (kind == "routing_ns")), 3)
+                     for kind in ("logic_ns", "routing_ns")}
+            return {"from": _end(path[0]["from"]), "to": _end(path[-1]["to"]), **delay,
+                    "levels": sum(step["type"] == "logic" for step in path)}
+    return {}
+
+
+def _end(point: Mapping[str, Any]) -> str:
+    return f"{point['cell']}.{point['port']}"
+
+
+def missed(clock_table: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Clocks that are slower than their target, as ``sync 55.10 of 60.00 MHz``."""
+    return [f"{name} {clock['achieved_mhz']:.2f} of {clock['target_mhz']:.2f} MHz"
+            for name, clock in clock_table.items() if clock["achieved_mhz"] < clock["target_mhz"]]
