@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 import shutil
-import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sim import verilator
 BUILD = Path("build/sim").absolute()
 TOP = "dut"
 TIMESCALE = ("1ns", "1ps")
+FAILURES = (RuntimeError, SystemExit)   # what cocotb's runner raises when a tool fails
 
 
 class PortsOnlyVerilator(Verilator):
@@ -69,31 +70,31 @@ def _run(text: str, bench: str, job: dict[str, Any], simulator: str, *, waves: b
     runner = PortsOnlyVerilator() if simulator == "verilator" else Icarus()
     name = hashlib.sha256(f"{text}{simulator}{verilator.version()}{waves}".encode()).hexdigest()
     folder = BUILD / f"{simulator}-{name[:16]}"
-    log = _build(runner, text, folder, simulator, waves=waves)
+    _build(runner, text, folder, simulator, waves=waves)
 
     key = hashlib.sha256(pickle.dumps((bench, sorted(job)))).hexdigest()[:8]
     job_file, result = folder / f"{bench}-{key}.job", folder / f"{bench}-{key}.json"
     job_file.write_bytes(pickle.dumps(job))
     result.unlink(missing_ok=True)
-    _quiet(lambda: runner.test(
-        hdl_toplevel=TOP, hdl_toplevel_lang="verilog", test_module=f"sim.hdl.{bench}",
-        build_dir=folder, test_dir=folder,
-        results_xml=str(folder / f"{bench}-{key}.xml"), timescale=TIMESCALE, waves=waves,
-        log_file=str(folder / f"{bench}.log"),
-        extra_env={"SYSTOLITH_JOB": str(job_file), "SYSTOLITH_RESULT": str(result)}))
+    with suppress(*FAILURES):       # a bench that came to its end has left a result
+        runner.test(
+            hdl_toplevel=TOP, hdl_toplevel_lang="verilog", test_module=f"sim.hdl.{bench}",
+            build_dir=folder, test_dir=folder,
+            results_xml=str(folder / f"{bench}-{key}.xml"), timescale=TIMESCALE, waves=waves,
+            log_file=str(folder / f"{bench}.log"),
+            extra_env={"SYSTOLITH_JOB": str(job_file), "SYSTOLITH_RESULT": str(result)})
     if not result.exists():
-        tail = (folder / f"{bench}.log").read_text()[-2000:]
-        raise verilator.SimulatorError(f"bench {bench} ended early; build log {log}\n{tail}")
+        raise _failure(f"bench {bench} ended early", folder / f"{bench}.log")
     outcome = Outcome(**json.loads(result.read_text()))
     found = [path for pattern in ("*.vcd", "*.fst") for path in folder.glob(pattern)]
     outcome.waves = str(found[0]) if waves and found else ""
     return outcome
 
 
-def _build(runner: Runner, text: str, folder: Path, simulator: str, *, waves: bool) -> Path:
+def _build(runner: Runner, text: str, folder: Path, simulator: str, *, waves: bool) -> None:
     done, log = folder / "done", folder / "build.log"
     if done.exists():
-        return log
+        return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     source = folder / f"{TOP}.v"
@@ -104,17 +105,14 @@ def _build(runner: Runner, text: str, folder: Path, simulator: str, *, waves: bo
         "icarus": ["-g2012"]}[simulator]
     if simulator == "verilator":
         os.environ.update(verilator.environment())
-    _quiet(lambda: runner.build(sources=[source], hdl_toplevel=TOP, build_dir=folder,
-                                build_args=arguments, timescale=TIMESCALE, waves=waves,
-                                log_file=str(log)))
-    done.touch()
-    return log
-
-
-def _quiet(call: Any) -> None:
-    """Run a cocotb step; its output goes to its log, and a failure is an error with the log."""
-    sys.stdout.flush()
     try:
-        call()
-    except (RuntimeError, SystemExit) as error:
-        raise verilator.SimulatorError(str(error)) from None
+        runner.build(sources=[source], hdl_toplevel=TOP, build_dir=folder, build_args=arguments,
+                     timescale=TIMESCALE, waves=waves, log_file=str(log))
+    except FAILURES:
+        raise _failure(f"{simulator} could not build {source}", log) from None
+    done.touch()
+
+
+def _failure(what: str, log: Path) -> verilator.SimulatorError:
+    tail = log.read_text()[-2000:] if log.exists() else ""
+    return verilator.SimulatorError(f"{what}; log: {log}\n{tail}")

@@ -42,6 +42,9 @@ for file, content in outputs[name].items():
     pathlib.Path(file).write_text(json.dumps(content))
 """
 
+#: The board at the clock that the fake tools' reports speak of.
+BOARD = replace(ULX3S, clock_mhz=60.0)
+
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, str]:
@@ -104,7 +107,7 @@ def test_digest_depends_on_files_tools_and_seed(files: dict[str, str]) -> None:
 
 
 def test_second_build_is_cached(fakes: Fakes) -> None:
-    first = flow.build(ULX3S, NANO, quiet=True)
+    first = flow.build(BOARD, NANO, quiet=True)
     assert fakes.calls == ["yosys", "nextpnr-ecp5", "ecppack"]
     assert (first.cached, first.failure) == (False, "")
     assert first.result["clocks"] == {
@@ -114,55 +117,55 @@ def test_second_build_is_cached(fakes: Fakes) -> None:
     assert first.result["resources"]["LUT4"] == {"used": 7, "available": 83640}
     assert first.result["config_digest"] == NANO.digest
     assert (fakes.folder / "build" / "ulx3s.bit").read_bytes() == first.bitstream.read_bytes()
-    second = flow.build(ULX3S, NANO, quiet=True)
+    second = flow.build(BOARD, NANO, quiet=True)
     assert (second.cached, second.result, fakes.calls) == (True, first.result, [])
-    assert not flow.build(ULX3S, NANO, seed=2, quiet=True).cached
+    assert not flow.build(BOARD, NANO, seed=2, quiet=True).cached
 
 
 def test_a_damaged_build_is_not_trusted(fakes: Fakes) -> None:
-    done = flow.build(ULX3S, NANO, quiet=True)
+    done = flow.build(BOARD, NANO, quiet=True)
     done.bitstream.write_bytes(b"")
-    assert not flow.build(ULX3S, NANO, quiet=True).cached
+    assert not flow.build(BOARD, NANO, quiet=True).cached
 
 
 @pytest.mark.parametrize("tool", tools.PYPI)
 def test_a_failing_tool_leaves_its_log_and_no_build(fakes: Fakes, tool: str) -> None:
     fakes.change(fail=tool)
     with pytest.raises(BuildError, match=f"{tool} ended with code 1; log: .*failed") as failure:
-        flow.build(ULX3S, NANO, quiet=True)
+        flow.build(BOARD, NANO, quiet=True)
     assert "ERROR: no more room" in str(failure.value)
     folders = list((fakes.folder / "build" / "boards").iterdir())
     assert [folder.suffix for folder in folders] == [".failed"]
     assert not (fakes.folder / "build" / "ulx3s.bit").exists()
     fakes.change()
-    assert not flow.build(ULX3S, NANO, quiet=True).cached
+    assert not flow.build(BOARD, NANO, quiet=True).cached
 
 
 def test_a_missed_clock_is_a_result_but_no_bitstream(fakes: Fakes) -> None:
     fakes.change(constraint=62.5)
-    done = flow.build(ULX3S, NANO, clock_mhz=62.5, quiet=True)
+    done = flow.build(BOARD, NANO, clock_mhz=62.5, quiet=True)
     assert done.failure.startswith("clock missed: sync 61.25 of 62.50 MHz; slowest path from a.Q")
     assert not (fakes.folder / "build" / "ulx3s.bit").exists()
-    assert flow.build(ULX3S, NANO, clock_mhz=62.5, quiet=True).failure == done.failure
+    assert flow.build(BOARD, NANO, clock_mhz=62.5, quiet=True).failure == done.failure
 
 
 def test_a_lost_constraint_is_an_error(fakes: Fakes) -> None:
     fakes.change(constraint=12.0)
     with pytest.raises(BuildError, match="no clock is constrained to 60 MHz"):
-        flow.build(ULX3S, NANO, quiet=True)
+        flow.build(BOARD, NANO, quiet=True)
 
 
 def test_an_overfull_netlist_stops_before_placement(fakes: Fakes) -> None:
     fakes.change(cells={"LUT4": 80000, "CCU2C": 2000, "MULT18X18D": 157})
     with pytest.raises(BuildError, match=r"does not fit .*LUT4 84000 of 83640; DSP 157 of 156"):
-        flow.build(ULX3S, NANO, quiet=True)
+        flow.build(BOARD, NANO, quiet=True)
     assert fakes.calls == ["yosys"]
 
 
 def test_a_slow_tool_is_stopped(fakes: Fakes) -> None:
     (fakes.folder / "yosys").write_text('#!/bin/sh\n[ "$1" = -V ] && echo 1.0 || sleep 60\n')
     with pytest.raises(BuildError, match=r"took longer than 0.00\d* minutes"):
-        flow.build(ULX3S, NANO, timeout_s=0.5, quiet=True)
+        flow.build(BOARD, NANO, timeout_s=0.5, quiet=True)
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -171,7 +174,7 @@ def test_a_slow_tool_is_stopped(fakes: Fakes) -> None:
 def test_configs_that_cannot_fit_are_refused_at_once(change: dict, message: str) -> None:
     config = replace(PRESETS["ecp5"], **change)
     with pytest.raises(ConfigError, match=f"does not fit ulx3s .*{message}"):
-        flow.build(ULX3S, config)
+        flow.build(BOARD, config)
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
