@@ -94,7 +94,7 @@ def _network(name: str, config: AccelConfig, images: int) -> Row:
     cycles = int(counters[:, 0].mean())
     outputs = np.array(outcome.extra["outputs"])
     return Row(
-        f"{name}, {images} images", config.name, "verilator", replace(outcome, extra={}),
+        f"{name} x {images}", config.name, "verilator", replace(outcome, extra={}),
         (accuracy(ready.logits.numpy(), ready.labels), accuracy(ready.expected, ready.labels),
          accuracy(outputs, ready.labels)), cycles,
         ready.program.macs / (cycles * config.rows * config.cols))
