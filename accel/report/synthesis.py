@@ -1,8 +1,7 @@
 """Synthesis of a design's units one by one with yosys, and what their netlists hold.
 
 A unit is a module with everything below it, synthesised on its own: its ports stay, so constants
-and don't-cares of its surroundings do not reach it, and the sum over units is a little more than
-the whole design, which is synthesised too.
+and don't-cares of its surroundings do not reach it. The whole design is synthesised too.
 """
 import json
 import os
@@ -34,11 +33,15 @@ opt -full
 techmap
 opt -fast
 """
-_GATES = _TO_GATES + """dfflegalize -cell $_DFF_P_ 01
-abc -g NAND,NOR,AND,OR,ANDNOT,ORNOT,XOR,XNOR,MUX
+# yosys' own script for abc, but `&fraig` with a limit: without it, the multipliers of a vector
+# unit keep it busy for minutes, for the same gates. Nothing is sized for speed.
+_ABC = ("-script +strash;&get,-n;&fraig,-x,-C,100;&put;scorr;dc2;dretime;strash;&get,-n;&dch,-f;"
+        "&nf;&put")
+_GATES = _TO_GATES + f"""dfflegalize -cell $_DFF_P_ 01
+abc -g NAND,NOR,AND,OR,ANDNOT,ORNOT,XOR,XNOR,MUX {_ABC}
 opt_clean -purge"""
-_CELLS = _TO_GATES + """dfflibmap -liberty {liberty}
-abc -liberty {liberty}
+_CELLS = _TO_GATES + f"""dfflibmap -liberty {{liberty}}
+abc -liberty {{liberty}} {_ABC}
 opt_clean -purge"""
 
 

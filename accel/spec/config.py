@@ -71,7 +71,16 @@ class AccelConfig:
         functions = [text.split(":")[0] for text in self.activations]
         faults += [f"activation {name!r} is given {functions.count(name)} times; once is enough"
                    for name in sorted(set(functions)) if functions.count(name) > 1]
+        if not faults and self.frame_bytes < self._widest_word:
+            faults.append(f"frame_bytes must be at least {self._widest_word}, the widest memory "
+                          f"word, not {self.frame_bytes}; nearest: {self._widest_word}")
         return faults
+
+    @property
+    def _widest_word(self) -> int:
+        """Bytes of the longest word on the host link."""
+        from accel.spec import link  # which builds on this module
+        return max(link.word_bytes(self, space) for space in link.Space)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], base: "AccelConfig | None" = None,

@@ -167,3 +167,10 @@ def test_a_base_of_a_wrong_type(tmp_path: Path) -> None:
     file.write_text('base = ["tiny"]\n')
     with pytest.raises(ConfigError, match=r"base must be one of tiny, .*, not \['tiny'\]"):
         load_config(file, PRESETS)
+
+
+def test_a_frame_holds_the_widest_word() -> None:
+    """Else a weight row or parameter word could never be written."""
+    with pytest.raises(ConfigError, match="frame_bytes must be at least 55, the widest memory"):
+        replace(PRESETS["ecp5"], vector_lanes=8, frame_bytes=54)
+    assert replace(PRESETS["ecp5"], vector_lanes=8, frame_bytes=55).frame_bytes == 55
