@@ -47,12 +47,15 @@ class VectorLane(wiring.Component):
         m.submodules.requantizer = scale = Requantizer(self.config)
         m.submodules.activations = functions = ActivationUnit(self.config)
         first = delay(m, self.window_first, Requantizer.latency + 1, "window_first")
+        # copies of the instruction's constants that stand near the lane: shorter wires
+        zero_point = register(m, self.zero_point, "near_zero_point")
+        activation = register(m, self.activation, "near_activation")
         m.d.comb += [
             scale.acc.eq(self.acc), scale.bias.eq(self.param.bias),
             scale.multiplier.eq(self.param.multiplier), scale.shift.eq(self.param.shift),
-            scale.zero_point.eq(self.zero_point),
-            functions.i.eq(scale.o), functions.zero_point.eq(self.zero_point),
-            functions.select.eq(self.activation)]
+            scale.zero_point.eq(zero_point),
+            functions.i.eq(scale.o), functions.zero_point.eq(zero_point),
+            functions.select.eq(activation)]
         value = register(m, functions.o, "value")
         m.d.sync += self.o.eq(Mux(first | (value > self.o), value, self.o))
         return m

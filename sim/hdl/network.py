@@ -41,7 +41,8 @@ async def network(dut: Any) -> None:
         for name, layout in program.tensors.items():
             got = await link.converse(host.read_tensor(layout, config))
             score.compare(f"image {n}, tensor {name}",
-                          job["golden"][name][n].reshape(-1).tolist(), got.reshape(-1).tolist())
+                          job["golden"][name][n].reshape(-1).tolist(), got.reshape(-1).tolist(),
+                          layout.shape)
     score.cycles = round(get_sim_time("ns") / PERIOD)
     score.extra = {"counters": per_image, "outputs": outputs}
     score.write()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def read_job() -> dict[str, Any]:
     """The job of this run (see `sim.runner`)."""
@@ -23,16 +25,17 @@ class Scoreboard:
         self.extra: dict[str, Any] = {}
         self._started = time.perf_counter()
 
-    def compare(self, where: str, expected: Sequence[int], got: Sequence[int]) -> bool:
-        """Compare value by value; ``where`` names the layer or port."""
+    def compare(self, where: str, expected: Sequence[int], got: Sequence[int],
+                shape: tuple[int, ...] = (-1,)) -> None:
+        """Compare value by value; ``where`` names the layer or port, ``shape`` the tensor's."""
         wrong = [(index, e, g) for index, (e, g) in enumerate(zip(expected, got, strict=True))
                  if e != g]
         self.compared += len(expected)
         self.mismatches += len(wrong)
         if wrong and not self.first:
             index, e, g = wrong[0]
-            self.first = f"{where}, index {index}: expected {e}, got {g}"
-        return not wrong
+            place = index if shape == (-1,) else tuple(map(int, np.unravel_index(index, shape)))
+            self.first = f"{where}, index {place}: expected {e}, got {g}"
 
     def write(self) -> None:
         """Write the result file; without one the run counts as broken."""

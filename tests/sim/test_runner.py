@@ -47,7 +47,7 @@ def test_a_wrong_layer_is_named(tmp_path: Path) -> None:
     tensors["conv0_out"][1, 1, 0, 2] += 1
     wrong = run_bench(Accelerator(config), "network", job)
     assert wrong.mismatches == 1
-    assert wrong.first == (f"image 1, tensor conv0_out, index 11: expected {value + 1}, "
+    assert wrong.first == (f"image 1, tensor conv0_out, index (1, 0, 2): expected {value + 1}, "
                            f"got {value}")
     assert Path(wrong.waves).stat().st_size > 0
 
