@@ -19,7 +19,7 @@ def free_collisions(text: str) -> str:
     """Let a memory return anything when one address is read and written in the same cycle.
 
     Amaranth promises the old value, for which yosys adds a bypass of 20 LUTs and 36 registers
-    to each block RAM. No unit of ours reads an address in the cycle that writes it
-    (`rtl/ram.py` asserts it in simulation), so synthesis may drop the promise.
+    to each block RAM. No unit of ours uses a word read in the cycle that writes it
+    (tests/system/test_collisions.py), so synthesis may drop the promise.
     """
     return re.sub(r"(parameter \\COLLISION_X_MASK )1'0\b", r"\g<1>1'1", text)

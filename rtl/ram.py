@@ -11,7 +11,7 @@ class Ram(wiring.Component):
     """A memory of ``depth`` words with one write port and independent read ports.
 
     A read takes an address every cycle and returns the word `READ_LATENCY` cycles later. A word
-    must not be read in the cycle that writes it: block RAM then returns anything.
+    read in the cycle that writes it is not to be used: block RAM then returns anything.
 
     Parameters
     ----------
@@ -45,9 +45,7 @@ class Ram(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Packed as plain bits: lib.memory would refuse granularity for a one-lane array.
-        m.submodules.cells = cells = memory.Memory(
-            shape=self.word, depth=self.depth, init=[])
+        m.submodules.cells = cells = memory.Memory(shape=self.word, depth=self.depth, init=[])
         write = cells.write_port(granularity=1)
         m.d.comb += [write.addr.eq(self.w_addr), write.data.eq(self.w_data),
                      write.en.eq(self.w_en)]
