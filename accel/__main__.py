@@ -10,29 +10,21 @@ import numpy.typing as npt
 import torch
 from rich.table import Table
 
-from accel.compile import CompileError, compile_graph
+from accel.compile import compile_graph
 from accel.console import console
-from accel.data import DataError, load_digits
+from accel.data import load_digits
 from accel.device import DeviceError
 from accel.emulate import Emulator
-from accel.graph import GraphError, Tensor
-from accel.model import ModelError
+from accel.graph import Tensor
 from accel.networks import NETWORKS
 from accel.pretrained import accuracy, prepare
-from accel.program import Program, ProgramError
-from accel.quantize import QuantizeError, quantize, quantize_values
-from accel.spec.config import AccelConfig, ConfigError
+from accel.program import Program
+from accel.quantize import quantize, quantize_values
+from accel.spec.config import AccelConfig
+from accel.spec.errors import InputError
 from accel.spec.isa import SUMMARY, Isa
 from accel.spec.numerics import limits
 from accel.spec.presets import PRESETS, config_from
-
-#: Errors that are the input's fault: one line, no traceback.
-INPUT_ERRORS = (CompileError, ConfigError, DataError, DeviceError, GraphError, ModelError,
-                ProgramError, QuantizeError)
-
-
-class InputError(ValueError):
-    """A file given on the command line that cannot be used."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = config_from(options.preset, options.config)
         status: int = options.command(options, config)
-    except (*INPUT_ERRORS, InputError) as error:
+    except (InputError, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return status

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from accel.spec.errors import InputError
+
 CLASSES = 10
 SIZE = 28  # height and width of a digit, in pixels
 TEST_PER_CLASS = 100  # of the 500 digits of a class; the other 400 are for training
 SPLIT_SEED = 5  # chosen once, before any training
 
 
-class DataError(Exception):
+class DataError(InputError):
     """The digits cannot be read; the message is one line and says what to run."""
 
 

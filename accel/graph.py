@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from accel.spec.cells import CellSpec
 from accel.spec.config import AccelConfig
+from accel.spec.errors import InputError
 from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS, limits
 
 IntArray = npt.NDArray[np.int64]
 
 
-class GraphError(ValueError):
+class GraphError(InputError):
     """A graph that has no meaning or that the configuration cannot express."""
 
 

@@ -16,6 +16,8 @@ from torch import nn
 from torch.fx import Node
 from torch.nn import functional
 
+from accel.spec.errors import InputError
+
 Shape = tuple[int, ...]
 
 #: What `import_torch` understands, as a user writes it.
@@ -25,7 +27,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": torch.relu, "selu": torch.selu, "tanh": torch.tanh}
 
 
-class ModelError(ValueError):
+class ModelError(InputError):
     """A module that has no float graph; the message lists every fault and the known layers."""
 
 

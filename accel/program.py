@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from accel.spec.config import AccelConfig
+from accel.spec.errors import InputError
 from accel.spec.isa import Isa
 from accel.spec.link import Space
 
 FORMAT = "systolith-program-1"
 
 
-class ProgramError(ValueError):
+class ProgramError(InputError):
     """A program that cannot be read, or that was made for another configuration."""
 
 

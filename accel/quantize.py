@@ -17,6 +17,7 @@ from accel import graph
 from accel.graph import IntArray
 from accel.model import FloatActivation, FloatConv, FloatMaxPool, Layer, import_torch
 from accel.spec.config import AccelConfig
+from accel.spec.errors import InputError
 from accel.spec.numerics import fixed_multiplier, limits
 from accel.spec.tables import PLAIN, ActivationSpec
 
@@ -30,7 +31,7 @@ Format = tuple[float, int]
 RATIOS = 2.0 ** (np.arange(-64, 17) / 32)
 
 
-class QuantizeError(ValueError):
+class QuantizeError(InputError):
     """A network or calibration data that cannot be quantized."""
 
 

@@ -5,7 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from accel.spec.config import ConfigError
+from accel.spec.errors import InputError
 from accel.spec.presets import PRESETS, config_from
 from boards.process import BuildError
 from boards.registry import BOARDS, board
@@ -72,7 +72,7 @@ def main() -> int:
     console = Console()
     try:
         return _list(console) if options.command == "list" else _build(options, console)
-    except ConfigError as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (BuildError, ToolError) as error:

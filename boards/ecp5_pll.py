@@ -97,11 +97,12 @@ def _plans(source: Fraction) -> dict[Fraction, PllPlan]:
 class ClockGenerator(wiring.Component):
     """Drives the clock of the parent's domain ``sync``; reset until the PLL locks and by ``reset``.
 
-    The domain must be without a reset of its own: the dedicated GSR network sets every flip-flop
-    to its initial value, where a reset as logic is one net with a pin at each of them (16,000 in
-    preset ecp5), on which nextpnr's router does not end. GSR is released by the clock but slow, so
-    flip-flops may start some cycles apart; nothing notices, because until the host speaks
-    the initial state of all but the lights' counters is also the next.
+    The domain must be without a reset of its own: like Amaranth's platform, this one resets by the
+    dedicated GSR network, which sets every flip-flop to its initial value. A reset as logic has a
+    pin at each of them, 16,000 in preset ecp5, and nextpnr routes for 350 s instead of 200 s.
+    GSR starts flip-flops some cycles apart. Nothing notices while the host is silent, because
+    then the initial state of all but the lights' counters is also the next.
+
     nextpnr computes the constraint of the output from that of the input and the dividers.
 
     Members

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from accel.spec.config import ConfigError
+from accel.spec.errors import InputError
 from accel.spec.presets import PRESETS, config_from
 from rtl.emit import verilog_text
 from rtl.top import Accelerator
@@ -19,7 +19,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         config = config_from(options.preset, options.config)
-    except ConfigError as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     output = options.output or Path("build") / config.name / "accel.v"

@@ -12,10 +12,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from accel.console import console
-from accel.data import DataError
 from accel.networks import NETWORKS
 from accel.pretrained import accuracy, prepare
-from accel.spec.config import AccelConfig, ConfigError
+from accel.spec.config import AccelConfig
+from accel.spec.errors import InputError
 from accel.spec.presets import PRESETS, config_from
 from rtl.top import Accelerator
 from sim import units
@@ -49,12 +49,12 @@ def main() -> int:
     out, started = console(), time.perf_counter()
     try:
         if not 1 <= options.images <= 1000:
-            raise ConfigError(f"--images must be in 1..1000, not {options.images}")
+            raise InputError(f"--images must be in 1..1000, not {options.images}")
         configs = [config_from(name, None) for name in options.preset or ()]
         configs += [config_from("", file) for file in options.config or ()]
         images = 0 if options.skip_networks else options.images
         rows = list(_run(configs or list(PRESETS.values()), images, out))
-    except (ConfigError, DataError, SimulatorError) as error:
+    except (InputError, SimulatorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     out.print(*_tables(rows))

@@ -2,9 +2,10 @@
 from dataclasses import dataclass
 
 from accel.graph import Activation, Conv2d, Graph, MaxPool2d, Tensor
+from accel.spec.errors import InputError
 
 
-class CompileError(ValueError):
+class CompileError(InputError):
     """A graph that the hardware cannot run, or that does not fit the configuration."""
 
 

@@ -3,7 +3,7 @@ import argparse
 import sys
 from importlib import import_module
 
-from accel.spec.config import ConfigError
+from accel.spec.errors import InputError
 from accel.spec.presets import PRESETS
 from boards.process import BuildError
 from boards.tools import ToolError
@@ -25,7 +25,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         return int(import_module(f"accel.report.{options.report}").run(options))
-    except ConfigError as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (BuildError, ToolError) as error:

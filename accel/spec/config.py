@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from accel.spec.cells import WEIGHT_BITS, CellSpec
+from accel.spec.errors import InputError
 from accel.spec.tables import ActivationSpec
 
 #: Raised whenever the meaning of an encoding changes; part of every digest.
@@ -22,7 +23,7 @@ LIMITS = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A parameter set that cannot be built; the message lists every fault."""
 
 
@@ -47,40 +48,26 @@ class AccelConfig:
     frame_bytes: int              # longest payload of one frame on the host link
 
     def __post_init__(self) -> None:
-        faults = _value_faults(vars(self)) or self._joint_faults()
-        if faults:
+        if faults := self._faults():
             raise ConfigError(f"config {self.name!r}: " + "; ".join(faults))
         object.__setattr__(self, "activations", tuple(self.activations))
 
-    def _joint_faults(self) -> list[str]:
-        """Faults of parameters that are legal one by one, but not together."""
-        faults, lanes = [], self.vector_lanes
-        need = self.cell_spec.sum_bits(self.act_bits, self.rows)
-        if self.acc_bits < need:
-            faults.append(f"acc_bits must be in {need}..{LIMITS['acc_bits'][1]} to hold {self.rows}"
-                          f" worst-case terms, not {self.acc_bits}; nearest: {need}")
-        if lanes & (lanes - 1) or lanes > self.word_lanes:
-            nearest = min(1 << (lanes.bit_length() - 1), self.word_lanes)
-            faults.append(f"vector_lanes must be a power of two up to {self.word_lanes} (cols "
-                          f"rounded up), not {lanes}; nearest: {nearest}")
-        for text in self.activations:
-            try:
-                ActivationSpec.parse(text, self.act_bits)
-            except ValueError as error:
-                faults.append(str(error))
-        functions = [text.split(":")[0] for text in self.activations]
-        faults += [f"activation {name!r} is given {functions.count(name)} times; once is enough"
-                   for name in sorted(set(functions)) if functions.count(name) > 1]
+    def _faults(self) -> list[str]:
+        """Faults of single parameters, then of those that are legal alone but not together."""
+        alone = _value_faults(vars(self))
+        faults, lanes = list(alone.values()), self.vector_lanes
+        if not alone.keys() & {"rows", "cell", "weight_bits", "act_bits", "acc_bits"}:
+            need = self.cell_spec.sum_bits(self.act_bits, self.rows)
+            if self.acc_bits < need:
+                faults.append(f"acc_bits must be in {need}..{LIMITS['acc_bits'][1]} to hold "
+                              f"{self.rows} worst-case terms, not {self.acc_bits}; nearest: {need}")
+        if not alone.keys() & {"cols", "vector_lanes"} and lanes > self.word_lanes:
+            faults.append(f"vector_lanes must be at most {self.word_lanes} (cols rounded up), "
+                          f"not {lanes}; nearest: {self.word_lanes}")
         if not faults and self.frame_bytes < self._widest_word:
             faults.append(f"frame_bytes must be at least {self._widest_word}, the widest memory "
                           f"word, not {self.frame_bytes}; nearest: {self._widest_word}")
         return faults
-
-    @property
-    def _widest_word(self) -> int:
-        """Bytes of the longest word on the host link."""
-        from accel.spec import link  # which builds on this module
-        return max(link.word_bytes(self, space) for space in link.Space)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], base: "AccelConfig | None" = None,
@@ -94,8 +81,14 @@ class AccelConfig:
                    for name in missing]
         if faults:
             faults.append(f"the parameters are {', '.join(names)}")
-            raise ConfigError("; ".join(faults + _value_faults(merged)))
+            raise ConfigError("; ".join((*faults, *_value_faults(merged).values())))
         return cls(**merged)
+
+    @property
+    def _widest_word(self) -> int:
+        """Bytes of the longest word on the host link."""
+        from accel.spec import link  # which builds on this module
+        return max(link.word_bytes(self, space) for space in link.Space)
 
     @property
     def digest(self) -> str:
@@ -139,21 +132,38 @@ class AccelConfig:
         return tuple(ActivationSpec.parse(text, self.act_bits) for text in self.activations)
 
 
-def _value_faults(values: Mapping[str, Any]) -> list[str]:
-    """Faults that each given parameter has by itself."""
-    faults = [_range_fault(name, values[name], *allowed)
-              for name, allowed in LIMITS.items() if name in values]
-    cell = values.get("cell", "mac")
+def _value_faults(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with each given parameter by itself, by its name."""
+    faults = {name: _range_fault(name, values[name], *allowed)
+              for name, allowed in LIMITS.items() if name in values}
+    cell, lanes = values.get("cell", "mac"), values.get("vector_lanes", 1)
     if cell not in tuple(WEIGHT_BITS):      # a tuple, as the value may be unhashable
-        faults.append(f"cell must be one of {', '.join(WEIGHT_BITS)}, not {cell!r}")
+        faults["cell"] = f"cell must be one of {', '.join(WEIGHT_BITS)}, not {cell!r}"
     elif "weight_bits" in values:
-        faults.append(_range_fault("weight_bits", values["weight_bits"], *WEIGHT_BITS[cell]))
+        faults["weight_bits"] = _range_fault("weight_bits", values["weight_bits"],
+                                             *WEIGHT_BITS[cell])
+    if not faults.get("vector_lanes") and lanes & (lanes - 1):
+        faults["vector_lanes"] = (f"vector_lanes must be a power of two, not {lanes}; nearest: "
+                                  f"{1 << (lanes.bit_length() - 1)}")
     if not isinstance(values.get("name", ""), str):
-        faults.append(f"name must be a string, not {values['name']!r}")
-    given = values.get("activations", ())
+        faults["name"] = f"name must be a string, not {values['name']!r}"
+    bits = values.get("act_bits", 8) if not faults.get("act_bits") else None
+    faults["activations"] = "; ".join(_activation_faults(values.get("activations", ()), bits))
+    return {name: fault for name, fault in faults.items() if fault}
+
+
+def _activation_faults(given: object, bits: int | None) -> list[str]:
     if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
-        faults.append(f"activations must be a list of strings, not {given!r}")
-    return [fault for fault in faults if fault]
+        return [f"activations must be a list of strings, not {given!r}"]
+    functions = [text.split(":")[0] for text in given]
+    faults = [f"activation {name!r} is given {functions.count(name)} times; once is enough"
+              for name in sorted(set(functions)) if functions.count(name) > 1]
+    for text in given if bits else ():      # formats can only be judged for a legal width
+        try:
+            ActivationSpec.parse(text, bits or 0)
+        except ValueError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _range_fault(name: str, value: object, low: int, high: int) -> str:

@@ -69,7 +69,7 @@ def test_every_combined_fault_stands_in_one_message() -> None:
     message = faults(acc_bits=17, vector_lanes=3,
                      activations=("gelu", "tanh:Q3.3:Q1.7", "relu", "relu"))
     for fault in ("acc_bits must be in 18..40 to hold 4 worst-case terms, not 17; nearest: 18",
-                  "vector_lanes must be a power of two up to 4 (cols rounded up), not 3; nearest",
+                  "vector_lanes must be a power of two, not 3; nearest: 2",
                   "activation 'gelu' is not known; there are relu, tanh, selu",
                   "activation 'tanh:Q3.3:Q1.7' must be", "'relu' is given 2 times"):
         assert fault in message
@@ -174,3 +174,12 @@ def test_a_frame_holds_the_widest_word() -> None:
     with pytest.raises(ConfigError, match="frame_bytes must be at least 55, the widest memory"):
         replace(PRESETS["ecp5"], vector_lanes=8, frame_bytes=54)
     assert replace(PRESETS["ecp5"], vector_lanes=8, frame_bytes=55).frame_bytes == 55
+
+
+def test_faults_alone_and_together_stand_in_one_message() -> None:
+    """A fault of one parameter hides no rule that it has no part in."""
+    with pytest.raises(ConfigError) as error:
+        replace(PRESETS["tiny"], acc_depth=0, acc_bits=9, vector_lanes=8)
+    for fault in ("acc_depth must be in 2..65536, not 0; nearest: 2", "acc_bits must be in 18..40",
+                  "vector_lanes must be at most 4 (cols rounded up), not 8; nearest: 4"):
+        assert fault in str(error.value)
