@@ -14,6 +14,7 @@ from accel.spec.config import AccelConfig
 from rtl.emit import verilog_text
 from rtl.top import Accelerator
 from sim import verilator
+from sim.lock import locked
 
 CACHE = Path("build/native")
 #: Cycles without a byte from the core after which it counts as hung.
@@ -70,22 +71,25 @@ def build(config: AccelConfig) -> Path:
     key = hashlib.sha256("\0".join((text, HARNESS, verilator.version())).encode())
     folder = CACHE / f"{config.name}-{key.hexdigest()[:16]}"
     library = folder / "accel.so"
-    if library.exists():
-        return library
+    with locked(folder):
+        if not library.exists():
+            _compile(text, folder)
+    return library
+
+
+def _compile(text: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "accel.v").write_text(text)
     (folder / "harness.cpp").write_text(HARNESS)
-    partial = f"accel.{os.getpid()}.so"
     _run(["verilator", "--cc", "--build", "--prefix", "Vaccel", "--top-module", "accel", "-O3",
           "--x-assign", "unique", "--x-initial", "unique", "--noassert", "-Wno-fatal", "-Wno-lint",
           "-Wno-style", "-CFLAGS", "-fPIC", "-j", str(os.cpu_count()), "--Mdir", "model",
           "accel.v"], folder)
     include = Path(verilator.environment().get("VERILATOR_ROOT") or _native_root()) / "include"
     _run(["g++", "-shared", "-fPIC", "-std=gnu++20", "-O2", "-Imodel", f"-I{include}",
-          f"-I{include}/vltstd", "-o", partial, "harness.cpp", "model/Vaccel__ALL.a",
+          f"-I{include}/vltstd", "-o", "partial.so", "harness.cpp", "model/Vaccel__ALL.a",
           "model/libverilated.a", "-lpthread"], folder)
-    (folder / partial).rename(library)
-    return library
+    (folder / "partial.so").rename(folder / "accel.so")
 
 
 class NativeDevice(LinkDevice):

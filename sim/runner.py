@@ -18,6 +18,7 @@ from cocotb_tools.runner import Icarus, Runner, Verilator
 
 from rtl.emit import verilog_text
 from sim import verilator
+from sim.lock import locked
 
 BUILD = Path("build/sim").absolute()
 TOP = "dut"
@@ -70,21 +71,24 @@ def _run(text: str, bench: str, job: dict[str, Any], simulator: str, *, waves: b
     runner = PortsOnlyVerilator() if simulator == "verilator" else Icarus()
     name = hashlib.sha256(f"{text}{simulator}{verilator.version()}{waves}".encode()).hexdigest()
     folder = BUILD / f"{simulator}-{name[:16]}"
-    _build(runner, text, folder, simulator, waves=waves)
+    with locked(folder):
+        _build(runner, text, folder, simulator, waves=waves)
+        return _run_built(runner, folder, bench, job, waves=waves)
 
-    key = hashlib.sha256(pickle.dumps((bench, sorted(job)))).hexdigest()[:8]
-    job_file, result = folder / f"{bench}-{key}.job", folder / f"{bench}-{key}.json"
+
+def _run_built(runner: Runner, folder: Path, bench: str, job: dict[str, Any], *, waves: bool,
+               ) -> Outcome:
+    job_file, result, log = (folder / f"{bench}.{kind}" for kind in ("job", "json", "log"))
     job_file.write_bytes(pickle.dumps(job))
     result.unlink(missing_ok=True)
     with suppress(*FAILURES):       # a bench that came to its end has left a result
         runner.test(
             hdl_toplevel=TOP, hdl_toplevel_lang="verilog", test_module=f"sim.hdl.{bench}",
-            build_dir=folder, test_dir=folder,
-            results_xml=str(folder / f"{bench}-{key}.xml"), timescale=TIMESCALE, waves=waves,
-            log_file=str(folder / f"{bench}.log"),
+            build_dir=folder, test_dir=folder, results_xml=str(folder / f"{bench}.xml"),
+            timescale=TIMESCALE, waves=waves, log_file=str(log),
             extra_env={"SYSTOLITH_JOB": str(job_file), "SYSTOLITH_RESULT": str(result)})
     if not result.exists():
-        raise _failure(f"bench {bench} ended early", folder / f"{bench}.log")
+        raise _failure(f"bench {bench} ended early", log)
     outcome = Outcome(**json.loads(result.read_text()))
     found = [path for pattern in ("*.vcd", "*.fst") for path in folder.glob(pattern)]
     outcome.waves = str(found[0]) if waves and found else ""
