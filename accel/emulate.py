@@ -11,7 +11,7 @@ from accel.device import DeviceError, IntArray, padded_elements
 from accel.program import Program
 from accel.spec import numerics
 from accel.spec.config import AccelConfig
-from accel.spec.isa import UNIT_OF, Instruction, Isa, Opcode, Unit
+from accel.spec.isa import UNIT_OF, Instruction, Isa, Opcode, Unit, stray_tokens
 from accel.spec.link import Space
 from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
 from accel.spec.tables import truth_table
@@ -123,10 +123,13 @@ class Emulator:
 def _exchange(tokens: dict[Unit, int], instruction: Instruction, index: int) -> None:
     """Take and give tokens; program order is one legal order, so none may be missing."""
     unit = UNIT_OF[instruction.opcode]
-    prev, following = (None, Unit.VECTOR) if unit == Unit.GEMM else (Unit.GEMM, None)
-    for flag, giver in (("pop_prev", prev), ("pop_next", following)):
+    if stray := instruction.tokens & set(stray_tokens(unit)):
+        raise DeviceError(f"instruction {index} ({instruction}) has {', '.join(sorted(stray))}, "
+                          f"but {unit.name} has no such neighbour")
+    for flag, step in (("pop_prev", -1), ("pop_next", 1)):
         if flag in instruction.tokens:
-            if giver is None or not tokens[giver]:
+            giver = Unit(unit + step)
+            if not tokens[giver]:
                 raise DeviceError(f"instruction {index} ({instruction}) waits for a token that "
                                   f"nothing before it gives")
             tokens[giver] -= 1

@@ -5,15 +5,12 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
-from accel.spec.isa import UNIT_OF, Isa, Opcode, Unit
+from accel.spec.isa import UNIT_OF, Isa, Opcode, Unit, stray_tokens
 from accel.spec.link import REGISTER_BITS, FaultCode
 from rtl.instruction import layout
 from rtl.ram import READ_LATENCY, Ram
 
 QUEUE_DEPTH = 4
-
-#: Token flags that name a neighbour a unit does not have: an instruction with one is a fault.
-MISSING_NEIGHBOUR = {Unit.GEMM: ("pop_prev", "push_prev"), Unit.VECTOR: ("pop_next", "push_next")}
 
 
 class Sequencer(wiring.Component):
@@ -96,7 +93,7 @@ class Sequencer(wiring.Component):
                 m.next = "STOP"
             for unit, queue in queues.items():
                 with m.Case(*(op.value for op, where in UNIT_OF.items() if where == unit)):
-                    stray = [header[flag] for flag in MISSING_NEIGHBOUR[unit]]
+                    stray = [header[flag] for flag in stray_tokens(unit)]
                     with m.If(stray[0] | stray[1]):
                         stop(FaultCode.BAD_TOKENS)
                     with m.Elif(queue.w_rdy):

@@ -37,6 +37,13 @@ OPCODE_BITS = 3
 #: (``prev``) or behind (``next``) in the chain of units.
 TOKENS = ("pop_prev", "pop_next", "push_prev", "push_next")
 
+
+def stray_tokens(unit: Unit) -> tuple[str, ...]:
+    """Token flags that name a neighbour ``unit`` does not have; setting one is a fault."""
+    ends = {min(Unit): "_prev", max(Unit): "_next"}
+    return tuple(flag for flag in TOKENS if unit in ends and flag.endswith(ends[unit]))
+
+
 SUMMARY = {
     Opcode.FINISH: "Wait until every unit is idle, then stop.",
     Opcode.GEMM: "acc[acc_base + i] (+)= sum over tiles of activations x weight tile, i counting "
