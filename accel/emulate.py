@@ -5,11 +5,11 @@ Written from the instruction set and `spec.numerics` alone; it shares nothing wi
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from accel.device import DeviceError, IntArray, padded_elements
 from accel.program import Program
 from accel.spec import numerics
+from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 from accel.spec.isa import UNIT_OF, Instruction, Isa, Opcode, Unit, stray_tokens
 from accel.spec.link import Space
@@ -26,6 +26,14 @@ class Emulator:
 
     def __init__(self, config: AccelConfig) -> None:
         self.config, self.isa = config, Isa(config)
+        cell = config.cell_spec
+        #: Per operation and code, the weight and whether its term counts.
+        self._decoded = {
+            operation: (np.array([weight or 0 for weight in weights], np.int64),
+                        np.array([weight is not None for weight in weights]))
+            for operation in cell.operations
+            for weights in [[cell.decode(code, operation)
+                             for code in range(1 << cell.weight_bits)]]}
 
     def load(self, program: Program) -> None:
         """Decode the program's images."""
@@ -75,15 +83,29 @@ class Emulator:
         return self.read_all(self.program.output)
 
     def _gemm(self, *, weight_base: int, tiles: int, act_base: int, rows: int, row_stride: int,
-              cols: int, col_stride: int, acc_base: int, accumulate: int) -> None:
+              cols: int, col_stride: int, acc_base: int, accumulate: int, distance: int = 0,
+              ) -> None:
         places = (act_base + np.arange(rows)[:, None] * row_stride
                   + np.arange(cols) * col_stride).reshape(-1, 1)
         acc = self._acc[:, acc_base:acc_base + len(places)]
         if not accumulate:
             acc[:] = 0
-        for offsets, weights in self._tiles[weight_base:weight_base + tiles]:
+        operation = self.config.cell_spec.operations[distance]
+        for offsets, codes in self._tiles[weight_base:weight_base + tiles]:
+            acc += self._terms(self._act[:, places + offsets], codes, operation)
+
+    def _terms(self, x: IntArray, codes: IntArray, operation: Operation) -> IntArray:
+        """Sums ``(n, places, cols)`` of what the elements add for ``x (n, places, rows)``."""
+        weights, counts = self._decoded[operation]
+        if operation is Operation.PRODUCT:
             # float64 products are exact: |sum| < 2**40, far below 2**53, and BLAS is fast
-            acc += (self._act[:, places + offsets].astype(np.float64) @ weights).astype(np.int64)
+            products: IntArray = (x.astype(np.float64) @ weights[codes].astype(np.float64)
+                                  ).astype(np.int64)
+            return products
+        total = np.zeros((*x.shape[:-1], codes.shape[1]), np.int64)
+        for row, taps in enumerate(codes):
+            total -= abs(x[..., row, None] - weights[taps]) * counts[taps]
+        return total
 
     def _vector(self, *, acc_base: int, rows: int, row_stride: int, cols: int, col_stride: int,
                 win_rows: int, win_row_stride: int, win_cols: int, win_col_stride: int,
@@ -137,16 +159,16 @@ def _exchange(tokens: dict[Unit, int], instruction: Instruction, index: int) -> 
 
 
 def _decode_tiles(words: Mapping[int, int], config: AccelConfig,
-                  ) -> list[tuple[IntArray, npt.NDArray[np.float64]]]:
-    """Per tile its row offsets ``(rows,)`` and weights ``(rows, cols)``."""
+                  ) -> list[tuple[IntArray, IntArray]]:
+    """Per tile its row offsets ``(rows,)`` and weight codes ``(rows, cols)``."""
     bits, cols = config.weight_bits, config.cols
     tiles = []
     for tile in range(max(words, default=-1) // config.row_slots + 1):
         rows = [words.get(tile * config.row_slots + row, 0) for row in range(config.rows)]
-        weights = [[config.cell_spec.decode(word >> (bits * col) & ((1 << bits) - 1))
-                    for col in range(cols)] for word in rows]
+        codes = [[word >> (bits * col) & ((1 << bits) - 1) for col in range(cols)]
+                 for word in rows]
         tiles.append((np.array([word >> (bits * cols) for word in rows], np.int64),
-                      np.array(weights, np.float64)))
+                      np.array(codes, np.int64)))
     return tiles
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from accel.spec.cells import CellSpec
+from accel.spec.cells import CellSpec, Operation
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
 from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS, limits
@@ -162,7 +162,10 @@ def _conv_faults(node: Conv2d, config: AccelConfig) -> list[str]:
         if array.shape != (out,):
             faults.append(f"{name} must have shape {(out,)}, not {array.shape}")
     cell: CellSpec = config.cell_spec
-    if strange := sorted(set(np.unique(node.weight).tolist()) - set(cell.weights)):
+    if Operation.PRODUCT not in cell.operations:
+        return [f"a convolution needs a cell that multiplies, not {cell.kind}"]
+    codable = set(cell.weights_of(Operation.PRODUCT))
+    if strange := sorted(set(np.unique(node.weight).tolist()) - codable):
         faults.append(f"weights {strange[:4]} have no code in a {cell.kind} cell of "
                       f"{cell.weight_bits} bits")
     if not faults:

@@ -16,6 +16,7 @@ from torch import nn
 from accel import graph
 from accel.graph import IntArray
 from accel.model import FloatActivation, FloatConv, FloatMaxPool, Layer, import_torch
+from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
 from accel.spec.numerics import fixed_multiplier, limits
@@ -44,6 +45,9 @@ def quantize(model: nn.Module, batches: Iterable[torch.Tensor], config: AccelCon
     is missing or a scale out of range, `ModelError` for what `import_torch` cannot express and
     `GraphError` for what the configuration cannot hold.
     """
+    if Operation.PRODUCT not in config.cell_spec.operations:
+        raise QuantizeError(f"config {config.name!r} has {config.cell} cells, which do not "
+                            "multiply; a convolution needs mac, shift or shiftadd")
     images = _calibration_images(batches)
     chain = import_torch(model, _shape(images))
     traced = chain.trace(images)
@@ -177,8 +181,8 @@ def _node(layer: Layer, source: graph.Tensor, target: graph.Tensor, config: Acce
 def _conv(layer: FloatConv, source: graph.Tensor, target: graph.Tensor, config: AccelConfig,
           ) -> graph.Conv2d:
     weight, offset = layer.weight.flatten(1).numpy(), layer.bias.numpy()
-    known = set(config.cell_spec.weights)
-    members = [member for member in config.cell_spec.weights if -member in known]
+    known = config.cell_spec.weights_of(Operation.PRODUCT)
+    members = [member for member in known if -member in set(known)]
     # Weights so small that they do not count must not make the bias overflow, nor vanish.
     smallest = np.maximum(abs(offset) / source.scale * 2.0 ** (2 - config.acc_bits),
                           target.scale / source.scale * 2.0 ** -24)

@@ -40,7 +40,7 @@ class AccumulatorColumn(wiring.Component):
         self.config = config
         control = control_layout(config)
         super().__init__({
-            "control": In(control), "o": Out(control), "sum": In(signed(config.sum_bits)),
+            "control": In(control), "o": Out(control), "sum": In(signed(config.array.sum_bits)),
             "read_address": In(range(config.acc_depth)),
             "read_data": Out(signed(config.acc_bits))})
 

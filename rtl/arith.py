@@ -21,6 +21,11 @@ def unsigned_as_signed(value: Value) -> Value:
     return Cat(value, Const(0, 1)).as_signed()
 
 
+def extended(value: Value, bits: int) -> Value:
+    """The low ``bits`` bits of a number in two's complement, its sign repeated as needed."""
+    return Cat(value[:bits], value[-1].replicate(max(0, bits - len(value))))
+
+
 def register(m: Module, value: Value, name: str) -> Signal:
     """``value`` one clock cycle ago, with its shape."""
     held = Signal(value.shape(), name=name)

@@ -1,54 +1,76 @@
 """The systolic array: mesh wiring only, the same for every kind of cell."""
+from typing import Any
+
 from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.spec.config import AccelConfig
-from rtl.ecp5 import Place
+from accel.spec.array import ArraySpec
+from rtl.arith import delay
+from rtl.ecp5.dsp import Place
 from rtl.pe import Pe
 
 
 class SystolicArray(wiring.Component):
-    """``rows`` x ``cols`` elements: activations go right, sums go down.
+    """``rows`` x ``cols`` cells: activations go right, sums go down.
 
-    Row ``r`` expects the activation of a step ``r`` cycles after row 0; column ``c`` returns the
-    sum of a step ``latency(config) + c`` cycles after row 0 took it. Weights are per element, and
-    element (r, c) takes its weight ``r + c`` cycles after row 0's ``swap``.
+    Row ``r`` expects the activation of a step ``spec.row_delay(r)`` cycles after row 0; column
+    ``c`` returns the sum of a step ``latency_of(spec) + c`` cycles after row 0 took it. Weights
+    are per cell; those of (r, c) are taken ``row_delay(r) + c - c % span`` cycles after row 0's
+    ``swap``, as an element takes all of its columns' weights with the first.
 
     Members
     -------
     x, swap
         One activation and swap flag per row.
+    distance
+        One flag per row, if the array is switched at run time.
     w
         Weight codes, ``(rows, cols)``.
     sums
         One sum per column.
     """
 
-    def __init__(self, config: AccelConfig) -> None:
-        self.config = config
-        rows, cols = config.rows, config.cols
-        super().__init__({
-            "x": In(data.ArrayLayout(signed(config.act_bits), rows)), "swap": In(rows),
-            "w": In(data.ArrayLayout(data.ArrayLayout(config.weight_bits, cols), rows)),
-            "sums": Out(data.ArrayLayout(signed(config.sum_bits), cols))})
+    def __init__(self, spec: ArraySpec) -> None:
+        self.spec = spec
+        rows, cols = spec.rows, spec.cols
+        ports: dict[str, Any] = {
+            "x": In(data.ArrayLayout(signed(spec.act_bits), rows)), "swap": In(rows),
+            "w": In(data.ArrayLayout(data.ArrayLayout(spec.cell.weight_bits, cols), rows)),
+            "sums": Out(data.ArrayLayout(signed(spec.sum_bits), cols))}
+        if spec.switched:
+            ports["distance"] = In(rows)
+        super().__init__(ports)
 
     @staticmethod
-    def latency(config: AccelConfig) -> int:
+    def latency_of(spec: ArraySpec) -> int:
         """Cycles from row 0's activation to the sum of column 0."""
-        return config.rows - 1 + Pe.latency_of(config)
+        return spec.row_delay(spec.rows - 1) + Pe.latency_of(spec)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rows, cols = self.config.rows, self.config.cols
-        mesh = [[Pe(self.config, Place(row, col, rows, cols)) for col in range(cols)]
-                for row in range(rows)]
+        spec = self.spec
+        blocks = -(-spec.cols // spec.span)
+        mesh = [[Pe(spec, Place(row, block, spec.rows, blocks)) for block in range(blocks)]
+                for row in range(spec.rows)]
         for r, row in enumerate(mesh):
-            for c, pe in enumerate(row):
-                m.submodules[f"pe_{r}_{c}"] = pe
-                x, swap = (row[c - 1].o_x, row[c - 1].o_swap) if c else (self.x[r], self.swap[r])
-                above = mesh[r - 1][c].o_sum if r else 0
-                m.d.comb += [pe.i_x.eq(x), pe.i_swap.eq(swap), pe.w.eq(self.w[r][c]),
-                             pe.i_sum.eq(above)]
-        m.d.comb += [self.sums[c].eq(mesh[-1][c].o_sum) for c in range(cols)]
+            for block, pe in enumerate(row):
+                m.submodules[f"pe_{r}_{block}"] = pe
+                left = row[block - 1] if block else None
+                m.d.comb += [pe.i_x.eq(left.o_x if left else self.x[r]),
+                             pe.i_swap.eq(left.o_swap if left else self.swap[r])]
+                if spec.switched:
+                    m.d.comb += pe.i_distance.eq(left.o_distance if left else self.distance[r])
+                for index, col in enumerate(self._columns(block)):
+                    above = delay(m, mesh[r - 1][block].o_sum[index], spec.row_step(r) - 1,
+                                  f"crossing_{r}_{col}") if r else 0
+                    m.d.comb += [pe.w[index].eq(self.w[r][col]), pe.i_sum[index].eq(above)]
+        for block, pe in enumerate(mesh[-1]):
+            for index, col in enumerate(self._columns(block)):
+                m.d.comb += self.sums[col].eq(delay(m, pe.o_sum[index], index, f"sum_{col}"))
         return m
+
+    def _columns(self, block: int) -> range:
+        """Columns of an element; the last one may lack its second."""
+        return range(block * self.spec.span,
+                     min((block + 1) * self.spec.span, self.spec.cols))

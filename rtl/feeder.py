@@ -10,8 +10,12 @@ from rtl.ram import READ_LATENCY, Ram
 
 
 def step_layout(config: AccelConfig) -> data.StructLayout:
-    """One step of the array: the activation's element address, and whether weights change."""
-    return data.StructLayout({"address": offset_bits(config), "swap": 1})
+    """One step of the array: the activation's element address, and whether weights change.
+
+    Where the array is switched at run time, also whether terms are distances.
+    """
+    switch = {"distance": 1} if config.array.switched else {}
+    return data.StructLayout({"address": offset_bits(config), "swap": 1, **switch})
 
 
 def write_signature(config: AccelConfig) -> wiring.Signature:
@@ -28,8 +32,9 @@ class RowFeeder(wiring.Component):
     makes any kernel, stride or dilation a matter of offsets, without copies of the input. Every
     row holds the same activations, in its own bank.
 
-    `latency` cycles from ``i`` to ``x`` and ``swap``; ``o`` is ``i`` one cycle later. With the
-    step that has ``swap``, the row takes over ``offset``; ``plain`` leaves the offset out.
+    `latency` cycles from ``i`` to ``x``, ``swap`` and ``distance``; ``o`` is ``i`` one cycle
+    later. With the step that has ``swap``, the row takes over ``offset``; ``plain`` leaves the
+    offset out.
     """
 
     latency = 2 + READ_LATENCY + 1
@@ -38,6 +43,7 @@ class RowFeeder(wiring.Component):
         self.config = config
         step = step_layout(config)
         super().__init__({
+            **({"distance": Out(1)} if config.array.switched else {}),
             "i": In(step), "o": Out(step), "plain": In(1), "offset": In(offset_bits(config)),
             "write": In(write_signature(config)), "x": Out(signed(config.act_bits)),
             "swap": Out(1)})
@@ -62,4 +68,6 @@ class RowFeeder(wiring.Component):
         lane = delay(m, element[:lane_bits], READ_LATENCY, "lane")
         m.d.sync += self.x.eq(bank.r0_data[lane] if lane_bits else bank.r0_data[0])
         m.d.comb += self.swap.eq(delay(m, self.i.swap, self.latency, "swap"))
+        if c.array.switched:
+            m.d.comb += self.distance.eq(delay(m, self.i.distance, self.latency, "distance"))
         return m

@@ -99,6 +99,8 @@ class GemmControl(wiring.Component):
             self.control.first.eq(loops.at_first[0] & ~current.accumulate),
             self.control.last.eq(loops.step & loops.last),
             self.control.push.eq(current.push_next)]
+        if self.config.array.switched:
+            m.d.comb += self.step.distance.eq(current.distance)
 
 
 class GemmUnit(wiring.Component):
@@ -141,7 +143,7 @@ class GemmUnit(wiring.Component):
         c = self.config
         m.submodules.control = control = self.control
         m.submodules.weights = weights = self.weights
-        m.submodules.array = array = SystolicArray(c)
+        m.submodules.array = array = SystolicArray(c.array)
         wiring.connect(m, control.i, wiring.flipped(self.i))
         wiring.connect(m, wiring.flipped(self.tokens), control.tokens)
         m.d.comb += [
@@ -151,20 +153,24 @@ class GemmUnit(wiring.Component):
             self.idle.eq(control.idle), self.stepping.eq(control.stepping)]
 
         step = Signal(step_layout(c))
-        m.d.comb += [step.swap.eq(control.step.swap),
+        m.d.comb += [step.eq(control.step),
                      step.address.eq(Mux(control.idle, self.host_element, control.step.address))]
         upper = delay(m, step.as_value(), self.STEP_DELAY, "step")
         plain = delay(m, control.idle, self.STEP_DELAY, "plain")
         for row in range(c.rows):
             m.submodules[f"feeder_{row}"] = feeder = RowFeeder(c)
             wiring.connect(m, feeder.write, wiring.flipped(self.write))
+            if row:
+                upper = delay(m, upper, c.array.row_step(row) - 1, f"crossing_{row}")
+            if c.array.switched:
+                m.d.comb += array.distance[row].eq(feeder.distance)
             m.d.comb += [feeder.i.eq(upper), feeder.offset.eq(weights.offsets[row]),
                          array.x[row].eq(feeder.x), array.swap[row].eq(feeder.swap)]
             if row == 0:
                 m.d.comb += [feeder.plain.eq(plain), self.host_activation.eq(feeder.x)]
             upper = feeder.o.as_value()
 
-        wave = self.STEP_DELAY + RowFeeder.latency + SystolicArray.latency(c)
+        wave = self.STEP_DELAY + RowFeeder.latency + SystolicArray.latency_of(c.array)
         left = delay(m, control.control.as_value(), wave - AccumulatorColumn.sum_delay, "control")
         for col in range(c.cols):
             m.submodules[f"acc_{col}"] = column = AccumulatorColumn(c)

@@ -1,73 +1,38 @@
-"""Processing elements: one frame for all kinds, and the term that each kind computes."""
-from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import wiring
+"""Processing element: the frame around a term, one for all kinds."""
+from typing import Any
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.spec.config import AccelConfig
-from rtl.arith import register
-from rtl.ecp5 import Place
-from rtl.multiplier import Multiplier
-
-
-class MacTerm(wiring.Component):
-    """``x * w``, with ``w`` in two's complement (`CellSpec` kind ``mac``)."""
-
-    latency = Multiplier.latency + 1    # and one register between multiplier and adder
-
-    def __init__(self, config: AccelConfig, place: Place | None) -> None:
-        self.config, self.place = config, place
-        super().__init__({"x": In(signed(config.act_bits)), "w": In(config.weight_bits),
-                          "term": Out(signed(config.act_bits + config.weight_bits))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.multiplier = multiplier = Multiplier(
-            self.config.act_bits, self.config.weight_bits, self.place)
-        m.d.comb += [multiplier.a.eq(self.x), multiplier.b.eq(self.w.as_signed())]
-        m.d.sync += self.term.eq(multiplier.product)
-        return m
-
-
-class ShiftTerm(wiring.Component):
-    """``±x * 2**p`` or zero (`CellSpec` kind ``shift``), without a multiplier."""
-
-    latency = 2
-
-    def __init__(self, config: AccelConfig, place: Place | None) -> None:
-        self.config, self.place = config, place
-        bits = config.act_bits + config.cell_spec.max_exponent
-        # one bit more than the shifted activation: the negative of the smallest one
-        super().__init__({"x": In(signed(config.act_bits)), "w": In(config.weight_bits),
-                          "term": Out(signed(bits + 1))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        exponent, nonzero, negative = self.w[:-2], self.w[-2], self.w[-1]
-        shifted = register(m, Mux(nonzero, self.x << exponent, 0), "shifted")
-        negative = register(m, negative, "negative")
-        m.d.sync += self.term.eq(Mux(negative, -shifted, shifted))
-        return m
-
-
-TERMS = {"mac": MacTerm, "shift": ShiftTerm}
+from accel.spec.array import ArraySpec
+from rtl.arith import delay
+from rtl.carry import FusedAdder
+from rtl.ecp5.dsp import Place
+from rtl.register import LocalRegister
+from rtl.terms import term_of
 
 
 class Pe(wiring.Component):
-    """``sum + term(x, weight)``: one element of a weight-stationary systolic array.
+    """``sum + term(x, weight)`` for ``spec.span`` columns of a weight-stationary array.
 
-    ``x`` and ``swap`` leave to the right one cycle after they came. In the cycle of ``swap`` the
-    element takes over ``w``, and that cycle's ``x`` is the first to meet it. ``o_sum`` includes
-    the term of an ``x`` that came `latency` cycles before; ``i_sum`` joins one cycle earlier, so
-    the element below must see its ``x`` one cycle later than this one.
+    ``x``, ``swap`` and ``distance`` leave to the right ``span`` cycles after they came. In the
+    cycle of ``swap`` the element takes over ``w`` and ``distance``, and that cycle's ``x`` is the
+    first to meet them. ``o_sum`` includes the term of an ``x`` that came `latency_of` cycles
+    before; ``i_sum`` joins one cycle earlier, so the element below must see its ``x`` one cycle
+    later than this one.
 
     Members
     -------
     i_x, i_swap, o_x, o_swap
         Activation stream, from left to right.
+    i_distance, o_distance
+        Its terms are distances; only in an array that is switched at run time.
     i_sum, o_sum
-        Partial sums, from top to bottom; wide enough for every row (`AccelConfig.sum_bits`).
+        Partial sums of each column, from top to bottom; they cannot overflow
+        (`ArraySpec.sum_bits`).
     w
-        The next weight's code.
+        The next weight's code for each column.
 
     Parameters
     ----------
@@ -75,24 +40,54 @@ class Pe(wiring.Component):
         Position in its array, which some devices' placement uses.
     """
 
-    def __init__(self, config: AccelConfig, place: Place | None = None) -> None:
-        self.config, self.place = config, place
-        act, total = signed(config.act_bits), signed(config.sum_bits)
-        super().__init__({"i_x": In(act), "i_swap": In(1), "o_x": Out(act), "o_swap": Out(1),
-                          "w": In(config.weight_bits), "i_sum": In(total), "o_sum": Out(total)})
+    def __init__(self, spec: ArraySpec, place: Place | None = None) -> None:
+        self.spec, self.place = spec, place
+        sums = data.ArrayLayout(signed(spec.sum_bits), spec.span)
+        ports: dict[str, Any] = {
+            "i_x": In(signed(spec.act_bits)), "o_x": Out(signed(spec.act_bits)), "i_swap": In(1),
+            "o_swap": Out(1), "w": In(data.ArrayLayout(spec.cell.weight_bits, spec.span)),
+            "i_sum": In(sums), "o_sum": Out(sums)}
+        if spec.switched:
+            ports |= {"i_distance": In(1), "o_distance": Out(1)}
+        super().__init__(ports)
 
     @staticmethod
-    def latency_of(config: AccelConfig) -> int:
+    def latency_of(spec: ArraySpec) -> int:
         """Cycles from ``i_x`` to the ``o_sum`` that includes its term."""
-        return TERMS[config.cell].latency + 2
+        return term_of(spec).latency_of(spec) + 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.term = term = TERMS[self.config.cell](self.config, self.place)
-        weight = Signal(self.config.weight_bits)
-        m.d.sync += [self.o_x.eq(self.i_x), self.o_swap.eq(self.i_swap)]
+        m.submodules.term = term = term_of(self.spec)(self.spec, self.place)
+        weights = Signal(data.ArrayLayout(self.spec.cell.weight_bits, self.spec.span))
+        x = Signal.like(self.i_x)
+        m.d.sync += x.eq(self.i_x)
         with m.If(self.i_swap):
-            m.d.sync += weight.eq(self.w)
-        m.d.comb += [term.x.eq(self.o_x), term.w.eq(weight)]
-        m.d.sync += self.o_sum.eq(self.i_sum + term.term)   # cannot wrap: AccelConfig.sum_bits
+            m.d.sync += weights.eq(self.w)
+        m.d.comb += [term.x.eq(x), term.w.eq(weights),
+                     self.o_x.eq(delay(m, x, self.spec.span - 1, "x"))]
+        self._pass_on(m, self.i_swap, self.o_swap, "swap")
+        if self.spec.switched:
+            distance = Signal()
+            with m.If(self.i_swap):
+                m.d.sync += distance.eq(self.i_distance)
+            m.d.comb += term.distance.eq(distance)
+            self._pass_on(m, self.i_distance, self.o_distance, "distance")
+
+        for col in range(self.spec.span):
+            m.submodules[f"adder_{col}"] = adder = FusedAdder(
+                self.spec.sum_bits, term.second, carry=term.carry)
+            operands = term.operands[col]
+            m.d.comb += [adder.a.eq(self.i_sum[col]), adder.b.eq(operands.b),
+                         adder.c.eq(operands.c), adder.d.eq(operands.d)]
+            if hasattr(adder, "carry"):
+                m.d.comb += adder.carry.eq(operands.carry)
+            m.d.sync += self.o_sum[col].eq(adder.sum.as_signed())
         return m
+
+    def _pass_on(self, m: Module, i: Signal, o: Signal, name: str) -> None:
+        for age in range(self.spec.span):
+            m.submodules[f"{name}_{age}"] = held = LocalRegister(1)
+            m.d.comb += held.i.eq(i)
+            i = held.o
+        m.d.comb += o.eq(i)

@@ -7,6 +7,7 @@ from accel.spec.config import AccelConfig
 from accel.spec.link import offset_bits
 from rtl.arith import delay, register
 from rtl.ram import READ_LATENCY, Ram
+from rtl.register import LocalRegister
 
 #: Columns that share a memory. Their elements take their weights within as many cycles, so a
 #: tile must stay for at least that long (`gemm.TILE_PERIOD`).
@@ -17,12 +18,14 @@ class WeightStore(wiring.Component):
     """Holds ``weight_depth`` tiles of ``rows`` x ``cols`` weight codes and ``rows`` offsets.
 
     There is no load phase: the memory itself is the second weight buffer of the array. A tile
-    index travels through the store like a wave, one row down per cycle and one column group to
-    the right per `GROUP_COLS` cycles, just ahead of the ``swap`` that makes the elements take it.
+    index travels through the store like a wave, down with the array's rows and one column group
+    to the right per `GROUP_COLS` cycles, just ahead of the ``swap`` that makes the elements take
+    it.
 
-    Timing, for an index that appears at ``tile`` in cycle 0: ``offsets[r]`` holds from cycle
-    ``OFFSET_LATENCY + r`` on, and ``weights[r][c]`` from cycle ``OFFSET_LATENCY + swap_delay + r
-    + c`` at the latest, each until the next index has come as far.
+    Timing, for an index that appears at ``tile`` in cycle 0, with ``d = row_delay(r)`` of the
+    array: ``offsets[r]`` holds from cycle ``OFFSET_LATENCY + d`` on, and ``weights[r][c]`` from
+    cycle ``OFFSET_LATENCY + swap_delay + d + c - c % GROUP_COLS``, each until the next index has
+    come as far.
 
     Members
     -------
@@ -68,7 +71,7 @@ class WeightStore(wiring.Component):
         for row in range(c.rows):
             m.d.comb += self.offsets[row].eq(
                 bank("offset", row, offset_bits(c), offset_tile, w_data.offset))
-            offset_tile = register(m, offset_tile, f"offset_tile_{row}")
+            offset_tile = delay(m, offset_tile, c.array.row_step(row + 1), f"offset_tile_{row}")
         group_tile = delay(m, self.tile, self.swap_delay, "group_tile")
         for first in range(0, c.cols, GROUP_COLS):
             cols = range(first, min(first + GROUP_COLS, c.cols))
@@ -80,6 +83,14 @@ class WeightStore(wiring.Component):
                 read = bank(f"cols_{first}", row, codes.size, tile, value.as_value())
                 m.d.comb += [self.weights[row][col].eq(read[i * c.weight_bits:][:c.weight_bits])
                              for i, col in enumerate(cols)]
-                tile = register(m, tile, f"tile_{first}_{row}")
+                tile = self._next_row(m, tile, row, f"tile_{first}_{row}")
             group_tile = delay(m, group_tile, GROUP_COLS, f"behind_{first}")
         return m
+
+    def _next_row(self, m: Module, tile: Value, row: int, name: str) -> Value:
+        """The index as it reaches the row below; a group's registers are its own."""
+        for age in range(self.config.array.row_step(row + 1)):
+            m.submodules[f"{name}_{age}"] = held = LocalRegister(len(tile))
+            m.d.comb += held.i.eq(tile)
+            tile = held.o
+        return tile

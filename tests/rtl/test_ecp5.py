@@ -4,7 +4,8 @@ import itertools
 import pytest
 from amaranth.back import rtlil
 
-from rtl import ecp5
+from rtl.ecp5 import dsp as ecp5
+from rtl.ecp5.target import Ecp5Target
 from rtl.multiplier import Multiplier
 
 
@@ -25,13 +26,13 @@ def test_other_arrays_are_left_to_the_placer(rows: int, cols: int, device: str) 
 
 def test_a_multiplier_is_one_placed_slice() -> None:
     place = ecp5.Place(0, 0, 9, 16)
-    text = rtlil.convert(Multiplier(8, 8, place), platform=ecp5.Ecp5Target(), name="top")
+    text = rtlil.convert(Multiplier(8, 8, place), platform=Ecp5Target(), name="top")
     assert text.count("MULT18X18D") == 1
     assert f'attribute \\BEL "{ecp5.dsp_bel(place, "LFE5U-85F")}"' in text
     assert "$mul" not in text
 
 
-@pytest.mark.parametrize("platform", [None, ecp5.Ecp5Target()])
+@pytest.mark.parametrize("platform", [None, Ecp5Target()])
 def test_wide_operands_stay_arithmetic(platform: object) -> None:
     text = rtlil.convert(Multiplier(20, 8), platform=platform, name="top")
     assert "MULT18X18D" not in text

@@ -3,20 +3,50 @@ from itertools import pairwise
 
 import pytest
 
+from accel.spec.array import ArraySpec
+from accel.spec.cells import CellSpec
 from accel.spec.config import AccelConfig
 from sim import pysim, units
 from tests.configs import UNITS, WIDE
 
+CELLS = [("mac", "dsp", 8, 8), ("mac", "dsp", 2, 2), ("mac", "dsp", 16, 16),
+         ("mac", "packed", 8, 8), ("mac", "packed", 8, 4), ("mac", "packed", 4, 4),
+         ("mac", "packed", 2, 2), ("mac", "packed", 16, 9), ("mac", "packed", 3, 9),
+         ("mac", "dual", 8, 8), ("mac", "dual", 2, 5), ("mac", "lut", 8, 8), ("mac", "lut", 2, 2),
+         ("mac", "lut", 16, 16), ("mac", "lut", 5, 3), ("shift", "dsp", 8, 5),
+         ("shift", "dsp", 8, 6), ("shift", "dsp", 2, 3), ("shift", "dsp", 16, 4),
+         ("add", "dsp", 8, 9), ("add", "dsp", 2, 3), ("add", "dsp", 16, 17), ("add", "dsp", 5, 12),
+         ("shiftadd", "dsp", 8, 9), ("shiftadd", "dsp", 2, 5), ("shiftadd", "dsp", 16, 17)]
 
-@pytest.mark.parametrize("check", units.CHECKS, ids=lambda check: check.__name__.strip("_"))
+
+def spec(kind: str, multiplier: str, act_bits: int, weight_bits: int, rows: int = 5, cols: int = 3,
+         band_rows: int = 2) -> ArraySpec:
+    return ArraySpec(rows=rows, cols=cols, cell=CellSpec(kind, weight_bits), act_bits=act_bits,
+                     terms=rows, band_rows=band_rows, multiplier=multiplier)
+
+
+@pytest.mark.parametrize("check", units.LANE_CHECKS, ids=lambda check: check.__name__.strip("_"))
 @pytest.mark.parametrize("config", UNITS, ids=lambda config: config.name)
-def test_equals_torch(config: AccelConfig, check) -> None:
+def test_lanes_equal_torch(config: AccelConfig, check) -> None:
     assert pysim.mismatches(check(config)) == []
 
 
-@pytest.mark.parametrize("check", [units._pe, units._requantizer])
-def test_sixteen_bits(check) -> None:
-    assert pysim.mismatches(check(WIDE)) == []
+@pytest.mark.parametrize("check", units.ARRAY_CHECKS, ids=lambda check: check.__name__.strip("_"))
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: " ".join(map(str, cell)))
+def test_cells_equal_torch(cell, check) -> None:
+    assert pysim.mismatches(check(spec(*cell))) == []
+
+
+@pytest.mark.parametrize(("rows", "cols", "band_rows"), [(1, 1, 1), (2, 3, 1), (4, 4, 3),
+                                                         (7, 2, 7)])
+def test_arrays_of_any_shape_equal_torch(rows: int, cols: int, band_rows: int) -> None:
+    for cell in (("mac", "packed", 8, 8), ("shiftadd", "dsp", 8, 9)):
+        check = units._array(spec(*cell, rows, cols, band_rows))
+        assert pysim.mismatches(check) == []
+
+
+def test_sixteen_bits() -> None:
+    assert pysim.mismatches(units._requantizer(WIDE)) == []
 
 
 @pytest.mark.parametrize("config", UNITS[:2], ids=lambda config: config.name)

@@ -38,8 +38,8 @@ def test_every_preset_elaborates(name: str) -> None:
 
 def test_shift_cells_have_no_multiplier() -> None:
     from rtl.array import SystolicArray
-    assert "$signed" in (mac := verilog_text(SystolicArray(TINY), "array"))
-    shift = verilog_text(SystolicArray(PRESETS["tiny-shift"]), "array")
+    assert "$signed" in (mac := verilog_text(SystolicArray(TINY.array), "array"))
+    shift = verilog_text(SystolicArray(PRESETS["tiny-shift"].array), "array")
     product = re.compile(r" \* ")
     assert product.search(mac)
     assert not product.search(shift)

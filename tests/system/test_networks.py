@@ -10,7 +10,7 @@ from accel.graph import Graph
 from accel.spec.config import AccelConfig
 from accel.spec.presets import PRESETS
 from sim.native import NativeDevice
-from tests.configs import FIVE_BY_SEVEN, ONE_BY_ONE, TINY, TWO_BY_THREE, config
+from tests.configs import FIVE_BY_SEVEN, ONE_BY_ONE, SWITCHED, TINY, TWO_BY_THREE, config
 from tests.graphs import Layer, build, images
 
 #: A network for each thing that can go wrong in addressing, and what it is for.
@@ -48,7 +48,7 @@ def check(device: Device, graph: Graph, codes: np.ndarray, *, keep: bool) -> Non
 
 
 KEEP = [TINY, PRESETS["tiny-shift"], PRESETS["ecp5"], PRESETS["ecp5-shift"], ONE_BY_ONE,
-        TWO_BY_THREE, FIVE_BY_SEVEN, SMALL_ACC]
+        TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, SMALL_ACC]
 
 
 @pytest.mark.parametrize(("c", "name"), cases(KEEP))
@@ -70,7 +70,7 @@ def test_memory_is_reused_where_it_must_be() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("c", [TINY, ONE_BY_ONE, TWO_BY_THREE, FIVE_BY_SEVEN,
+@pytest.mark.parametrize("c", [TINY, ONE_BY_ONE, TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED,
                                PRESETS["ecp5-shift"]], ids=lambda c: c.name)
 def test_rtl(c: AccelConfig) -> None:
     device = NativeDevice(c)

@@ -11,10 +11,10 @@ from accel.spec.presets import PRESETS, config_from, preset
 TINY = PRESETS["tiny"]
 #: Another legal value of each parameter.
 CHANGES: dict[str, Any] = {
-    "rows": 3, "cols": 5, "cell": "shift", "act_bits": 7, "weight_bits": 5, "acc_bits": 29,
-    "act_depth": 1000, "weight_depth": 99, "acc_depth": 9, "param_depth": 8,
-    "instruction_depth": 7, "vector_lanes": 1, "activations": ("relu", "tanh"),
-    "frame_bytes": 255}
+    "rows": 3, "cols": 5, "band_rows": 2, "multiplier": "lut", "cell": "shift",
+    "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "act_depth": 1000, "weight_depth": 99,
+    "acc_depth": 9, "param_depth": 8, "instruction_depth": 7, "vector_lanes": 1,
+    "activations": ("relu", "tanh"), "frame_bytes": 255}
 
 
 def faults(**changes: Any) -> str:
@@ -29,7 +29,7 @@ def test_presets_build_and_go_by_their_names(name: str) -> None:
     config = preset(name)
     assert config.name == name
     assert AccelConfig.from_mapping(asdict(config)) == config
-    assert config.acc_bits >= config.sum_bits == config.cell_spec.sum_bits(
+    assert config.acc_bits >= config.array.sum_bits == config.cell_spec.sum_bits(
         config.act_bits, config.rows)
     assert [spec.function for spec in config.activation_specs] == [
         text.split(":")[0] for text in config.activations]
@@ -60,9 +60,13 @@ def test_every_simple_fault_stands_in_one_message() -> None:
     message = faults(name="bad", cell="dsp", **wrong)
     assert message.startswith("config 'bad': ")
     assert message.count("nearest") == len(LIMITS)
-    assert "cell must be one of mac, shift, not 'dsp'" in message
+    assert "cell must be one of mac, shift, add, shiftadd, not 'dsp'" in message
     assert "weight_bits must be in 3..6, not 8; nearest: 6" in faults(cell="shift")
     assert "weight_bits must be in 2..16, not 1; nearest: 2" in faults(weight_bits=1)
+    assert "multiplier must be one of dsp, packed, dual, lut, not 'booth'" in faults(
+        multiplier="booth")
+    assert ("weight_bits must be at most 9 with multiplier 'packed', not 12; nearest: 9"
+            in faults(weight_bits=12, multiplier="packed", acc_bits=40))
 
 
 def test_every_combined_fault_stands_in_one_message() -> None:
@@ -77,7 +81,7 @@ def test_every_combined_fault_stands_in_one_message() -> None:
 
 
 def test_nearest_values_are_legal() -> None:
-    assert replace(TINY, acc_bits=18).acc_bits == TINY.sum_bits == 18
+    assert replace(TINY, acc_bits=18).acc_bits == TINY.array.sum_bits == 18
     assert replace(TINY, cols=5, vector_lanes=8).word_lanes == 8
 
 
@@ -121,7 +125,7 @@ def test_toml_without_base_gives_everything(tmp_path: Path) -> None:
     ('base = "tiny"\nrow = 3\nlanes = 1\n',
      r"mine\.toml: unknown parameter 'lanes'; unknown parameter 'row'; the parameters are name, "),
     ("rows = 3\ncols = 4\n",
-     r"mine\.toml: missing parameter 'cell' \(or name a preset: base.*; missing parameter 'act_b"),
+     r"mine\.toml: missing parameter 'band_rows' \(or name a preset: .*; missing parameter 'cell'"),
     ('base = "big"\n', r"mine\.toml: base must be one of tiny, .*, not 'big'"),
     ('base = "tiny"\nrows = 0\nact_bits = 99\n',
      r"mine\.toml: config 'mine': rows must be in 1\.\.64, not 0; .*; act_bits must be"),

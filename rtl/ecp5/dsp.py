@@ -1,4 +1,4 @@
-"""ECP5 primitives. The generic components that use them carry the behavioural twin."""
+"""MULT18X18D: the DSP slice with its registers, and where an array's slices lie."""
 from typing import NamedTuple
 
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value
@@ -14,17 +14,6 @@ class Place(NamedTuple):
     col: int
     rows: int
     cols: int
-
-
-class Ecp5Target:
-    """Stands for an ECP5 platform where no board is meant, as in area reports."""
-
-    device = "LFE5U-85F"
-
-
-def is_target(platform: object) -> bool:
-    """Whether ``platform`` builds for an ECP5 device."""
-    return str(getattr(platform, "device", "")).startswith("LFE5U")
 
 
 #: Columns and rows of the DSP blocks of the LFE5U-85F in nextpnr's grid; a block holds 4 slices.

@@ -1,0 +1,1 @@
+"""iCE40 UltraPlus primitives. The generic components that use them are their twins."""

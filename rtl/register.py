@@ -1,0 +1,27 @@
+"""A register that stays where it is needed."""
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from rtl.ecp5.register import trellis_ffs
+from rtl.ecp5.target import is_target
+
+
+class LocalRegister(wiring.Component):
+    """``o`` is ``i`` one cycle ago; synthesis must not share it with an equal register.
+
+    In a systolic array the control of element (r, c) equals that of (r + 1, c - 1). yosys would
+    make one register of a whole diagonal, whose wires then span the array: the largest loss of
+    clock that was measured. On ECP5 the flip-flops are instances, which yosys does not compare.
+    """
+
+    def __init__(self, bits: int) -> None:
+        super().__init__({"i": In(bits), "o": Out(bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if is_target(platform):
+            trellis_ffs(m, self.i, self.o)
+        else:
+            m.d.sync += self.o.eq(self.i)
+        return m
