@@ -1,10 +1,11 @@
 """One array column's accumulators."""
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
-from rtl.arith import delay, register
+from rtl.arith import delay, extended, register
+from rtl.carry import FusedAdder, add_masked
 from rtl.ram import READ_LATENCY, Ram
 
 #: Cycles after which the same accumulator may be addressed again.
@@ -52,8 +53,11 @@ class AccumulatorColumn(wiring.Component):
         valid = delay(m, self.control.valid, self.sum_delay, "valid")
         first = delay(m, self.control.first, self.sum_delay, "first")
         address = delay(m, self.control.address, self.sum_delay, "address")
-        total = Signal(signed(c.acc_bits))
-        m.d.sync += total.eq(self.sum + Mux(first, 0, ram.r0_data[0]))
+        m.submodules.adder = adder = FusedAdder(c.acc_bits, add_masked)
+        m.d.comb += [
+            adder.a.eq(extended(self.sum, c.acc_bits)),
+            adder.c.eq(ram.r0_data[0].as_unsigned()), adder.d.eq((~first).replicate(c.acc_bits))]
+        total = register(m, adder.sum.as_signed(), "total")
         m.d.comb += [
             ram.r0_addr.eq(self.control.address),
             ram.w_addr.eq(register(m, address, "total_address")), ram.w_data[0].eq(total),

@@ -1,10 +1,11 @@
 """Combinational activation units: code in, code out, no memory and no clock."""
-from amaranth.hdl import Const, Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
 from accel.spec.tables import PLAIN, ActivationSpec, truth_table
+from rtl.arith import register
 
 
 class TableFunction(wiring.Component):
@@ -41,7 +42,13 @@ class Relu(wiring.Component):
 
 
 class ActivationUnit(wiring.Component):
-    """The configuration's functions side by side; ``select`` picks one, 0 none. Combinational."""
+    """The configuration's functions side by side; ``select`` picks one, 0 none.
+
+    The functions are combinational; each has a register behind it, and ``o`` follows `latency`
+    cycles after ``i``. ``select`` and ``zero_point`` hold still meanwhile.
+    """
+
+    latency = 1
 
     def __init__(self, config: AccelConfig) -> None:
         self.config = config
@@ -59,10 +66,10 @@ class ActivationUnit(wiring.Component):
                 m.d.comb += unit.i.eq(self.i)
                 if isinstance(unit, Relu):
                     m.d.comb += unit.zero_point.eq(self.zero_point)
-                result = Signal(signed(bits), name=f"{spec.function}_o")
-                m.d.comb += result.eq(unit.o)
+                result = register(m, unit.o, f"{spec.function}_o")
                 with m.Case(position):
                     m.d.comb += self.o.eq(result)
+            plain = register(m, self.i, "plain")
             with m.Default():
-                m.d.comb += self.o.eq(self.i)
+                m.d.comb += self.o.eq(plain)
         return m

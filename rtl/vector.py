@@ -32,7 +32,7 @@ class VectorLane(wiring.Component):
     ``window_last``. ``zero_point`` and ``activation`` hold still meanwhile.
     """
 
-    latency = Requantizer.latency + 2
+    latency = Requantizer.latency + ActivationUnit.latency + 2
 
     def __init__(self, config: AccelConfig) -> None:
         self.config = config
@@ -46,7 +46,7 @@ class VectorLane(wiring.Component):
         m = Module()
         m.submodules.requantizer = scale = Requantizer(self.config)
         m.submodules.activations = functions = ActivationUnit(self.config)
-        first = delay(m, self.window_first, Requantizer.latency + 1, "window_first")
+        first = delay(m, self.window_first, self.latency - 1, "window_first")
         # copies of the instruction's constants that stand near the lane: shorter wires
         zero_point = register(m, self.zero_point, "near_zero_point")
         activation = register(m, self.activation, "near_activation")

@@ -190,7 +190,8 @@ def _activation(config: AccelConfig) -> UnitCheck:
     low, high = limits(config.act_bits)
     codes = torch.arange(low, high + 1)
     inputs: dict[str, Words] = {"i": [], "zero_point": [], "select": []}
-    expected: Words = []
+    expected: Expected = []
+    pause = ActivationUnit.latency      # the selection must hold still until the last result
     for select, function in enumerate(["none", *(s.function for s in config.activation_specs)]):
         for zero_point in (low, -1, 0, high // 2, high) if function == "relu" else (0,):
             tensor = Tensor("x", (1, 1, len(codes)), 1.0, zero_point)
@@ -199,12 +200,13 @@ def _activation(config: AccelConfig) -> UnitCheck:
                 graph = Graph("unit", tensor, (
                     Activation("f", tensor, Tensor("y", tensor.shape, 1.0, zero_point), function),))
                 out = golden.run(graph, codes.reshape(1, 1, 1, -1), config)["y"].reshape(-1)
-            inputs["i"] += _unsigned(codes, config.act_bits)
-            inputs["zero_point"] += [zero_point % (1 << config.act_bits)] * len(codes)
-            inputs["select"] += [select] * len(codes)
-            expected += _unsigned(out, config.act_bits)
+            inputs["i"] += _unsigned(codes, config.act_bits) + [0] * pause
+            count = len(codes) + pause
+            inputs["zero_point"] += [zero_point % (1 << config.act_bits)] * count
+            inputs["select"] += [select] * count
+            expected += [*[None] * pause, *_unsigned(out, config.act_bits)]
     names = " ".join(spec.function for spec in config.activation_specs)
-    return UnitCheck(f"activation {names}", ActivationUnit(config), inputs, {"o": list(expected)})
+    return UnitCheck(f"activation {names}", ActivationUnit(config), inputs, {"o": expected})
 
 
 def _requantizer(config: AccelConfig) -> UnitCheck:
