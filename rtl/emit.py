@@ -5,9 +5,13 @@ from amaranth.back import rtlil, verilog
 from amaranth.lib import wiring
 
 
-def verilog_text(component: wiring.Component, name: str) -> str:
-    """Verilog of ``component`` as module ``name``, for simulators and other tools."""
-    return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+def verilog_text(component: wiring.Component, name: str, platform: object = None) -> str:
+    """Verilog of ``component`` as module ``name``, for simulators and other tools.
+
+    Made for a ``platform`` it may contain vendor primitives; `sim.vendor` has models of them.
+    """
+    return verilog.convert(component, name=name, platform=platform, emit_src=False,
+                           strip_internal_attrs=True)
 
 
 def rtlil_text(component: wiring.Component, name: str, platform: object = None) -> str:

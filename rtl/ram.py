@@ -3,6 +3,9 @@ from amaranth.hdl import Module, Shape, ShapeLike
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.ecp5 import bram
+from rtl.ecp5.target import is_target
+
 #: Cycles from address to data: the array itself, then its output register.
 READ_LATENCY = 2
 
@@ -11,7 +14,8 @@ class Ram(wiring.Component):
     """A memory of ``depth`` words with one write port and independent read ports.
 
     A read takes an address every cycle and returns the word `READ_LATENCY` cycles later. A word
-    read in the cycle that writes it is not to be used: block RAM then returns anything.
+    read in the cycle that writes it is not to be used: block RAM then returns anything. On ECP5
+    it is `rtl.ecp5.bram`, unless it has so few words that LUTs hold it better.
 
     Parameters
     ----------
@@ -45,6 +49,9 @@ class Ram(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        if is_target(platform) and self.depth > bram.LUT_RAM_DEPTH:
+            bram.add_blocks(m, self)
+            return m
         m.submodules.cells = cells = memory.Memory(shape=self.word, depth=self.depth, init=[])
         write = cells.write_port(granularity=1)
         m.d.comb += [write.addr.eq(self.w_addr), write.data.eq(self.w_data),

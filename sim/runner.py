@@ -17,7 +17,7 @@ from amaranth.lib import wiring
 from cocotb_tools.runner import Icarus, Runner, Verilator
 
 from rtl.emit import verilog_text
-from sim import verilator
+from sim import vendor, verilator
 from sim.lock import locked
 
 BUILD = Path("build/sim").absolute()
@@ -54,12 +54,13 @@ def simulators() -> list[str]:
 
 
 def run_bench(component: wiring.Component, bench: str, job: dict[str, Any], *,
-              simulator: str = "verilator") -> Outcome:
+              simulator: str = "verilator", platform: object = None) -> Outcome:
     """Run ``sim.hdl.<bench>`` on ``component``; a failing run is repeated with a waveform.
 
+    With a ``platform``, on what the component becomes there, with models of the primitives.
     Raises `verilator.SimulatorError` when the bench itself does not come to an end.
     """
-    text = verilog_text(component, TOP)
+    text = verilog_text(component, TOP, platform) + vendor.models(platform)
     outcome = _run(text, bench, job, simulator, waves=False)
     if outcome.mismatches:
         again = _run(text, bench, job, simulator, waves=True)

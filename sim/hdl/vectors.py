@@ -36,7 +36,8 @@ async def vectors(dut: Any) -> None:
             if words[cycle] is not None:
                 wanted[name].append(words[cycle])
                 value = getattr(dut, name).value
-                seen[name].append(int(value.to_unsigned()) if value.is_resolvable else str(value))
+                # a port of one bit is a Logic, which has no to_unsigned()
+                seen[name].append(int(value) if value.is_resolvable else str(value))
     for name in wanted:
         score.compare(f"{job['name']}, port {name}", wanted[name], seen[name])
     score.cycles = cycles
