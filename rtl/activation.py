@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from accel.spec.config import AccelConfig
 from accel.spec.tables import PLAIN, ActivationSpec, truth_table
 from rtl.arith import register
+from rtl.carry import is_less
 
 
 class TableFunction(wiring.Component):
@@ -27,20 +28,6 @@ class TableFunction(wiring.Component):
         return m
 
 
-class Relu(wiring.Component):
-    """``max(i, zero_point)``: `numerics.relu`. Combinational."""
-
-    def __init__(self, bits: int) -> None:
-        self.bits = bits
-        super().__init__({"i": In(signed(bits)), "zero_point": In(signed(bits)),
-                          "o": Out(signed(bits))})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.d.comb += self.o.eq(Mux(self.i > self.zero_point, self.i, self.zero_point))
-        return m
-
-
 class ActivationUnit(wiring.Component):
     """The configuration's functions side by side; ``select`` picks one, 0 none.
 
@@ -59,17 +46,18 @@ class ActivationUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bits = self.config.act_bits
+        plain = register(m, self.i, "plain")
         with m.Switch(self.select):
             for position, spec in enumerate(self.config.activation_specs, start=1):
-                unit = Relu(bits) if spec.function in PLAIN else TableFunction(spec, bits)
-                m.submodules[spec.function] = unit
-                m.d.comb += unit.i.eq(self.i)
-                if isinstance(unit, Relu):
-                    m.d.comb += unit.zero_point.eq(self.zero_point)
-                result = register(m, unit.o, f"{spec.function}_o")
+                if spec.function in PLAIN:
+                    below = register(m, is_less(m, self.i, self.zero_point, "relu"), "below_zero")
+                    result = Mux(below, self.zero_point, plain)     # numerics.relu
+                else:
+                    m.submodules[spec.function] = unit = TableFunction(spec, bits)
+                    m.d.comb += unit.i.eq(self.i)
+                    result = register(m, unit.o, f"{spec.function}_o")
                 with m.Case(position):
                     m.d.comb += self.o.eq(result)
-            plain = register(m, self.i, "plain")
             with m.Default():
                 m.d.comb += self.o.eq(plain)
         return m

@@ -55,11 +55,14 @@ class AffineLoops(wiring.Component):
         for k in levels:
             remaining = Signal(self.count_bits[k], name=f"remaining_{k}")
             reload = self.start | (advance[k] & self.at_last[k])
-            # registered flags: the address path must not wait for a comparison
-            count = Mux(reload, self.counts[f"l{k}"], remaining - 1)[:self.count_bits[k]]
+            # registered flags: the address path must not wait for a comparison, nor that for a
+            # subtraction
+            count = self.counts[f"l{k}"]
             with m.If(reload | advance[k]):
-                m.d.sync += [remaining.eq(count), self.at_last[k].eq(count == 1),
-                             self.at_first[k].eq(reload)]
+                m.d.sync += [
+                    remaining.eq(Mux(reload, count, remaining - 1)[:self.count_bits[k]]),
+                    self.at_last[k].eq(Mux(reload, count == 1, remaining == 2)),
+                    self.at_first[k].eq(reload)]
 
         for s, bits in enumerate(self.address_bits):
             stream = f"s{s}"

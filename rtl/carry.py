@@ -2,10 +2,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from amaranth.hdl import Module
+from amaranth.hdl import Const, Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.arith import extended
 from rtl.ecp5 import carry as ecp5_carry
 from rtl.ecp5.target import is_target
 
@@ -47,6 +48,15 @@ def a_alone(a: Any, b: Any) -> Any:
 def a_masked(a: Any, b: Any) -> Any:
     """The first operand is ``a`` where ``b`` is set, else 0."""
     return a & b
+
+
+def is_less(m: Module, a: Value, b: Value, name: str) -> Value:
+    """Whether the signed number ``a`` is less than ``b``; combinational, one carry chain."""
+    bits = max(len(a), len(b)) + 1
+    m.submodules[name] = difference = FusedAdder(bits, subtract_masked, carry="one")
+    m.d.comb += [difference.a.eq(extended(a, bits)), difference.c.eq(extended(b, bits)),
+                 difference.d.eq(Const(-1, bits))]
+    return difference.sum[-1]
 
 
 class FusedAdder(wiring.Component):

@@ -1,5 +1,7 @@
 """One array row's source of activations: its bank of the scratchpad, addressed by tap."""
-from amaranth.hdl import Module, Mux, Signal, signed
+from collections.abc import Sequence
+
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,11 +20,19 @@ def step_layout(config: AccelConfig) -> data.StructLayout:
     return data.StructLayout({"address": offset_bits(config), "swap": 1, **switch})
 
 
-def write_signature(config: AccelConfig) -> wiring.Signature:
-    """Write port that every row's bank hears: lanes of one word."""
-    return wiring.Signature({
-        "address": Out(range(config.act_depth)), "enable": Out(config.word_lanes),
-        "data": Out(data.ArrayLayout(signed(config.act_bits), config.word_lanes))})
+def write_layout(config: AccelConfig) -> data.StructLayout:
+    """A write that every row's bank gets: lanes of one word."""
+    return data.StructLayout({
+        "address": range(config.act_depth), "enable": config.word_lanes,
+        "data": data.ArrayLayout(signed(config.act_bits), config.word_lanes)})
+
+
+#: Bits of the lane number that the first step looks at.
+NEAR_BITS = 2
+
+
+def _pick(values: Sequence[Value], index: Value) -> Value:
+    return Array(values)[index] if len(values) > 1 else values[0]
 
 
 class RowFeeder(wiring.Component):
@@ -34,10 +44,10 @@ class RowFeeder(wiring.Component):
 
     `latency` cycles from ``i`` to ``x``, ``swap`` and ``distance``; ``o`` is ``i`` one cycle
     later. With the step that has ``swap``, the row takes over ``offset``; ``plain`` leaves the
-    offset out.
+    offset out. Writes travel down with the steps: ``o_write`` is ``write`` one cycle later.
     """
 
-    latency = 2 + READ_LATENCY + 1
+    latency = 2 + READ_LATENCY + 2
 
     def __init__(self, config: AccelConfig) -> None:
         self.config = config
@@ -45,15 +55,16 @@ class RowFeeder(wiring.Component):
         super().__init__({
             **({"distance": Out(1)} if config.array.switched else {}),
             "i": In(step), "o": Out(step), "plain": In(1), "offset": In(offset_bits(config)),
-            "write": In(write_signature(config)), "x": Out(signed(config.act_bits)),
-            "swap": Out(1)})
+            "write": In(write_layout(config)), "o_write": Out(write_layout(config)),
+            "x": Out(signed(config.act_bits)), "swap": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self.config
         m.submodules.bank = bank = Ram(signed(c.act_bits), c.act_depth, lanes=c.word_lanes)
-        m.d.comb += [bank.w_addr.eq(self.write.address), bank.w_en.eq(self.write.enable),
-                     bank.w_data.eq(self.write.data)]
+        m.d.sync += self.o_write.eq(self.write)
+        m.d.comb += [bank.w_addr.eq(self.o_write.address), bank.w_en.eq(self.o_write.enable),
+                     bank.w_data.eq(self.o_write.data)]
 
         offset = Signal.like(self.offset, name="row_offset")
         with m.If(self.i.swap):
@@ -66,7 +77,12 @@ class RowFeeder(wiring.Component):
         lane_bits = (c.word_lanes - 1).bit_length()
         m.d.comb += bank.r0_addr.eq(element[lane_bits:])
         lane = delay(m, element[:lane_bits], READ_LATENCY, "lane")
-        m.d.sync += self.x.eq(bank.r0_data[lane] if lane_bits else bank.r0_data[0])
+        # the lane in two steps, a few of its bits each: a wide multiplexer is slow
+        near = min(lane_bits, NEAR_BITS)
+        lanes = [bank.r0_data[index] for index in range(c.word_lanes)]
+        picked = [register(m, _pick(lanes[base:base + (1 << near)], lane[:near]), f"picked_{base}")
+                  for base in range(0, c.word_lanes, 1 << near)]
+        m.d.sync += self.x.eq(_pick(picked, delay(m, lane[near:], 1, "block")))
         m.d.comb += self.swap.eq(delay(m, self.i.swap, self.latency, "swap"))
         if c.array.switched:
             m.d.comb += self.distance.eq(delay(m, self.i.distance, self.latency, "distance"))

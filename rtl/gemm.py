@@ -9,7 +9,7 @@ from rtl.accumulator import REUSE_CYCLES, AccumulatorColumn, control_layout
 from rtl.address import AffineLoops
 from rtl.arith import delay
 from rtl.array import SystolicArray
-from rtl.feeder import RowFeeder, step_layout, write_signature
+from rtl.feeder import RowFeeder, step_layout, write_layout
 from rtl.instruction import layout
 from rtl.tokens import TokenPort
 from rtl.weights import GROUP_COLS, WeightStore
@@ -130,7 +130,7 @@ class GemmUnit(wiring.Component):
         self.weights = WeightStore(config, swap_delay=RowFeeder.latency)
         super().__init__({
             "i": In(stream.Signature(Isa(config).word_bits)), "tokens": Out(TokenPort()),
-            "idle": Out(1), "stepping": Out(1), "write": In(write_signature(config)),
+            "idle": Out(1), "stepping": Out(1), "write": In(write_layout(config)),
             "weight_address": In(self.weights.w_addr.shape()),
             "weight_data": In(self.weights.row_layout), "weight_write": In(1),
             "acc_address": In(range(config.acc_depth)),
@@ -157,11 +157,14 @@ class GemmUnit(wiring.Component):
                      step.address.eq(Mux(control.idle, self.host_element, control.step.address))]
         upper = delay(m, step.as_value(), self.STEP_DELAY, "step")
         plain = delay(m, control.idle, self.STEP_DELAY, "plain")
+        written = self.write.as_value()
         for row in range(c.rows):
             m.submodules[f"feeder_{row}"] = feeder = RowFeeder(c)
-            wiring.connect(m, feeder.write, wiring.flipped(self.write))
-            if row:
-                upper = delay(m, upper, c.array.row_step(row) - 1, f"crossing_{row}")
+            crossing = c.array.row_step(row) - 1 if row else 0
+            upper = delay(m, upper, crossing, f"crossing_{row}")
+            written = delay(m, written, crossing, f"crossing_write_{row}")
+            m.d.comb += feeder.write.eq(written)
+            written = feeder.o_write.as_value()
             if c.array.switched:
                 m.d.comb += array.distance[row].eq(feeder.distance)
             m.d.comb += [feeder.i.eq(upper), feeder.offset.eq(weights.offsets[row]),

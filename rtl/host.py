@@ -15,9 +15,13 @@ from accel.spec.link import (
     space_shape,
     word_bytes,
 )
-from rtl.arith import delay
+from rtl.arith import delay, register, unsigned_as_signed
+from rtl.carry import is_less
 from rtl.link import COUNT_BYTES, FrameReceiver, FrameSender
 from rtl.ram import READ_LATENCY
+
+#: Cycles until what is registered about a frame is right.
+SETTLE_CYCLES = 4
 
 
 def bus_signature(config: AccelConfig) -> wiring.Signature:
@@ -89,9 +93,30 @@ class HostPort(wiring.Component):
         status = Signal(Status)
         words, left = Signal(16), Signal(range(receiver.depth + 1))
         reading = header.command == Command.READ
-        whole = receiver.length >= HEADER_BYTES + CRC_BYTES
         payload = receiver.length - (HEADER_BYTES + CRC_BYTES)
 
+        # Judgements come from registers, each a step further; states wait until they have settled.
+        damaged = register(m, ~receiver.sound | (receiver.length < HEADER_BYTES + CRC_BYTES),
+                           "damaged")
+        busy = register(m, self.running & (header.space != Space.REGISTER), "busy")
+        fits_frame = register(m, words <= most, "fits_frame")
+        may_read = register(m, reading & readable & (left == COUNT_BYTES), "may_read")
+        enough = register(m, left >= size, "enough")
+        empty = register(m, ~words.any(), "no_words")
+        end = register(m, header.address + words, "end_address")
+        beyond = register(m, is_less(m, unsigned_as_signed(depth), unsigned_as_signed(end),
+                                     "bound"), "beyond_space")
+        pause = Signal(range(SETTLE_CYCLES))
+        m.d.sync += pause.eq(pause - pause.any())
+
+        last_byte, last_word = register(m, size - 1, "last_byte"), register(m, words == 1,
+                                                                            "last_word")
+        # registers between the states here and those of the sender
+        outbox = sender.i.signature.create(path=("outbox",))
+        m.d.comb += [sender.i.valid.eq(outbox.valid), sender.i.payload.eq(outbox.payload)]
+        with m.If(sender.i.ready):
+            m.d.sync += outbox.valid.eq(0)
+        m.d.sync += receiver.take.eq(0)
         asking = Signal()       # for one more byte of the frame
         self._assemble(m, receiver, size, words, asking)
 
@@ -103,34 +128,42 @@ class HostPort(wiring.Component):
             with m.State("IDLE"):
                 m.d.sync += [bus.address.eq(header.address), bus.space.eq(header.space),
                              words.eq(Mux(reading, header.count, 0)), left.eq(payload)]
-                with m.If(receiver.waiting):
+                with m.If(receiver.waiting & ~receiver.take):
+                    m.d.sync += pause.eq(SETTLE_CYCLES - 1)
                     m.next = "CHECK"
             with m.State("CHECK"):
-                with m.If(~receiver.sound | ~whole):
+                with m.If(pause.any()):
+                    pass
+                with m.Elif(damaged):
                     m.d.sync += self.bad_frames.eq(self.bad_frames + 1)
                     reply(Status.BAD_FRAME)
                 with m.Elif(~known):
                     reply(Status.BAD_COMMAND)
-                with m.Elif(self.running & (header.space != Space.REGISTER)):
+                with m.Elif(busy):
                     reply(Status.BUSY)
                 with m.Elif(header.command == Command.WRITE):
                     m.next = "COUNT"
-                with m.Elif(reading & readable & (left == COUNT_BYTES) & (words <= most)):
+                with m.Elif(may_read & fits_frame):
                     m.next = "BOUNDS"
                 with m.Else():
                     reply(Status.BAD_COMMAND)
             with m.State("COUNT"):      # the data's words, by subtraction
-                with m.If(left >= size):
-                    m.d.sync += [left.eq(left - size), words.eq(words + 1)]
+                with m.If(pause.any()):
+                    pass
+                with m.Elif(enough):
+                    m.d.sync += [left.eq(left - size), words.eq(words + 1), pause.eq(1)]
                 with m.Elif(left.any()):
                     reply(Status.BAD_COMMAND)
                 with m.Else():
+                    m.d.sync += pause.eq(SETTLE_CYCLES - 1)
                     m.next = "BOUNDS"
             with m.State("BOUNDS"):
                 m.d.sync += left.eq(payload)
-                with m.If(~words.any()):
+                with m.If(pause.any()):
+                    pass
+                with m.Elif(empty):
                     reply(Status.BAD_COMMAND)
-                with m.Elif(header.address + words > depth):
+                with m.Elif(beyond):
                     reply(Status.BAD_ADDRESS)
                 with m.Elif(reading):
                     reply(Status.OK)
@@ -142,7 +175,7 @@ class HostPort(wiring.Component):
                     m.d.sync += left.eq(left - 1)
                 with m.If(~words.any()):
                     reply(Status.OK)
-            self._answer(m, receiver, sender, size, words, status, reading)
+            self._answer(m, receiver, outbox, last_byte, last_word, words, status, reading)
         return m
 
     def _assemble(self, m: Module, receiver: FrameReceiver, size: Signal, words: Signal,
@@ -160,36 +193,41 @@ class HostPort(wiring.Component):
         with m.If(self.bus.write):
             m.d.sync += [self.bus.address.eq(self.bus.address + 1), words.eq(words - 1)]
 
-    def _answer(self, m: Module, receiver: FrameReceiver, sender: FrameSender, size: Signal,
-                words: Signal, status: Signal, reading: Value) -> None:
+    def _answer(self, m: Module, receiver: FrameReceiver, outbox: stream.Interface,
+                last_byte: Signal, last_word: Signal, words: Signal, status: Signal,
+                reading: Value) -> None:
         """States STATUS, FETCH and SEND: the status, then the words of a READ."""
         more = (status == Status.OK) & reading
         wait = Signal(range(self.read_cycles + 1))
-        word, sent_bytes = Signal(len(self.bus.read_data)), Signal.like(size, name="sent_bytes")
+        word, sent_bytes = Signal(len(self.bus.read_data)), Signal.like(last_byte, name="sent_bytes")
+
+        def offer(byte: Value, last: Value) -> None:
+            m.d.sync += [outbox.payload.byte.eq(byte), outbox.payload.last.eq(last),
+                         outbox.valid.eq(1)]
+
         with m.State("STATUS"):
-            m.d.comb += [sender.i.valid.eq(1), sender.i.payload.byte.eq(status),
-                         sender.i.payload.last.eq(~more), receiver.take.eq(sender.i.ready & ~more)]
-            m.d.sync += wait.eq(self.read_cycles)
-            with m.If(sender.i.ready):
+            with m.If(~outbox.valid):
+                offer(status, ~more)
+                m.d.sync += wait.eq(self.read_cycles)
                 with m.If(more):
                     m.next = "FETCH"
                 with m.Else():
+                    m.d.sync += receiver.take.eq(1)
                     m.next = "IDLE"
         with m.State("FETCH"):
             m.d.sync += [wait.eq(wait - 1), word.eq(self.bus.read_data), sent_bytes.eq(0)]
             with m.If(wait == 0):
                 m.next = "SEND"
         with m.State("SEND"):
-            at_last = sent_bytes == size - 1
-            m.d.comb += [sender.i.valid.eq(1), sender.i.payload.byte.eq(word[:8]),
-                         sender.i.payload.last.eq(at_last & (words == 1))]
-            with m.If(sender.i.ready):
+            at_last = sent_bytes == last_byte
+            with m.If(~outbox.valid):
+                offer(word[:8], at_last & last_word)
                 m.d.sync += [word.eq(word >> 8), sent_bytes.eq(sent_bytes + 1),
                              wait.eq(self.read_cycles)]
                 with m.If(at_last):
                     m.d.sync += [words.eq(words - 1), self.bus.address.eq(self.bus.address + 1)]
-                    with m.If(words == 1):
-                        m.d.comb += receiver.take.eq(1)
+                    with m.If(last_word):
+                        m.d.sync += receiver.take.eq(1)
                         m.next = "IDLE"
                     with m.Else():
                         m.next = "FETCH"

@@ -1,5 +1,5 @@
 """Host link: SLIP frames with a CRC-32, in and out (`accel.spec.link`)."""
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
@@ -83,7 +83,7 @@ class FrameReceiver(wiring.Component):
 
 
 class FrameSender(wiring.Component):
-    """Frames bytes: END, the bytes and their CRC escaped, END. A byte per cycle at most.
+    """Frames bytes: END, the bytes and their CRC escaped, END. A byte in two cycles at most.
 
     Members
     -------
@@ -101,10 +101,13 @@ class FrameSender(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
-        byte, replaced = Signal(8), Signal()    # the byte to send; its ESC has gone
-        special = (byte == END) | (byte == ESC)
-        sent = Signal()                         # `byte` has gone, escaped or not
+        byte, special = Signal(8), Signal()     # the byte to send; it needs an ESC
+        last, replaced = Signal(), Signal()     # it is the body's last; its ESC has gone
+        sent = Signal()                         # it has gone, escaped or not
         position = Signal(range(CRC_BYTES))
+
+        def load(value: Value) -> None:
+            m.d.sync += [byte.eq(value), special.eq((value == END) | (value == ESC))]
 
         def offer() -> None:
             m.d.comb += [self.o.valid.eq(1), sent.eq(self.o.ready & (~special | replaced))]
@@ -128,19 +131,28 @@ class FrameSender(wiring.Component):
             with m.State("OPEN"):
                 delimit("BODY")
             with m.State("BODY"):
-                m.d.comb += byte.eq(self.i.payload.byte)
+                m.d.comb += [self.i.ready.eq(1), crc.data.eq(self.i.payload.byte),
+                             crc.valid.eq(self.i.valid)]
+                m.d.sync += [last.eq(self.i.payload.last), position.eq(0)]
+                load(self.i.payload.byte)
                 with m.If(self.i.valid):
-                    offer()
-                m.d.comb += [self.i.ready.eq(sent), crc.data.eq(byte), crc.valid.eq(sent)]
-                with m.If(sent & self.i.payload.last):
-                    m.d.sync += position.eq(0)
-                    m.next = "CRC"
+                    m.next = "BODY BYTE"
+            with m.State("BODY BYTE"):
+                offer()
+                with m.If(sent):
+                    m.next = "BODY"
+                    with m.If(last):
+                        m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += byte.eq(crc.crc.word_select(position, 8))
+                load(crc.crc.word_select(position, 8))
+                m.d.sync += last.eq(position == CRC_BYTES - 1)
+                m.next = "CRC BYTE"
+            with m.State("CRC BYTE"):
                 offer()
                 with m.If(sent):
                     m.d.sync += position.eq(position + 1)
-                    with m.If(position == CRC_BYTES - 1):
+                    m.next = "CRC"
+                    with m.If(last):
                         m.next = "CLOSE"
             with m.State("CLOSE"):
                 delimit("IDLE")

@@ -1,12 +1,11 @@
 """Processing element: the frame around a term, one for all kinds."""
 from typing import Any
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.array import ArraySpec
-from rtl.arith import delay
 from rtl.carry import FusedAdder
 from rtl.ecp5.dsp import Place
 from rtl.register import LocalRegister
@@ -60,12 +59,10 @@ class Pe(wiring.Component):
         m = Module()
         m.submodules.term = term = term_of(self.spec)(self.spec, self.place)
         weights = Signal(data.ArrayLayout(self.spec.cell.weight_bits, self.spec.span))
-        x = Signal.like(self.i_x)
-        m.d.sync += x.eq(self.i_x)
         with m.If(self.i_swap):
             m.d.sync += weights.eq(self.w)
-        m.d.comb += [term.x.eq(x), term.w.eq(weights),
-                     self.o_x.eq(delay(m, x, self.spec.span - 1, "x"))]
+        x = self._pass_on(m, self.i_x, self.o_x, "x")
+        m.d.comb += [term.x.eq(x), term.w.eq(weights)]
         self._pass_on(m, self.i_swap, self.o_swap, "swap")
         if self.spec.switched:
             distance = Signal()
@@ -85,9 +82,11 @@ class Pe(wiring.Component):
             m.d.sync += self.o_sum[col].eq(adder.sum.as_signed())
         return m
 
-    def _pass_on(self, m: Module, i: Signal, o: Signal, name: str) -> None:
-        for age in range(self.spec.span):
-            m.submodules[f"{name}_{age}"] = held = LocalRegister(1)
-            m.d.comb += held.i.eq(i)
-            i = held.o
-        m.d.comb += o.eq(i)
+    def _pass_on(self, m: Module, i: Value, o: Value, name: str) -> Value:
+        """Drive ``o``, ``span`` cycles behind ``i``; returns what is one cycle behind."""
+        stages = [LocalRegister(len(i)) for _ in range(self.spec.span)]
+        for age, held in enumerate(stages):
+            m.submodules[f"{name}_{age}"] = held
+            m.d.comb += held.i.eq(stages[age - 1].o if age else i)
+        m.d.comb += o.eq(stages[-1].o)
+        return stages[0].o.as_signed()

@@ -21,7 +21,7 @@ class Requantizer(wiring.Component):
     meanwhile. ``shift`` is at least 1.
     """
 
-    latency = 1 + Multiplier.latency + 8
+    latency = 1 + Multiplier.latency + 10
 
     def __init__(self, config: AccelConfig) -> None:
         self.config = config
@@ -34,17 +34,28 @@ class Requantizer(wiring.Component):
         product = self._product(m)      # with the fifth cycle
         shift = delay(m, self.shift, 3, "shift")
         biased = self._biased(m, product, shift)
-        vanishes = delay(m, shift > len(product), 4, "vanishes")
+        vanishes = delay(m, shift > len(product), 5, "vanishes")
         shift = delay(m, shift, 3, "shift_biased")
         coarse = register(m, biased >> Cat(Const(0, FINE_BITS), shift[FINE_BITS:]), "coarse")
-        fine = register(m, shift[:FINE_BITS], "fine")
-        # a shift beyond the product's width leaves nothing of it
-        shifted = register(m, Mux(vanishes, 0, coarse >> fine), "shifted")
-        # a bit more than the result has is enough: the zero point cannot bring back what is off
-        clamped = register(m, saturate(shifted, self.config.act_bits + 1), "clamped")
+        fine = delay(m, shift[:FINE_BITS], 3, "fine")
+
+        # A bit more than the result has is enough: the zero point cannot bring back what is off.
+        # So what the fine shift leaves off can be left off before.
+        bits = self.config.act_bits + 1
+        ahead = self._clamped(m, coarse, vanishes, bits + (1 << FINE_BITS) - 1)
+        shifted = register(m, ahead >> fine, "shifted")
+        clamped = register(m, saturate(shifted, bits), "clamped")
         placed = register(m, clamped + self.zero_point, "placed")
         m.d.sync += self.o.eq(saturate(placed, self.config.act_bits))
         return m
+
+    def _clamped(self, m: Module, value: Signal, vanishes: Value, bits: int) -> Signal:
+        """``value`` saturated to ``bits`` bits or, where it ``vanishes``, 0; in two cycles."""
+        high = value[bits - 1:]
+        fits = register(m, high.all() | ~high.any(), "fits")
+        low, sign = register(m, value[:bits - 1], "low"), register(m, value[-1], "sign")
+        limited = Cat(Mux(fits, low, (~sign).replicate(bits - 1)), sign)
+        return register(m, Mux(vanishes, 0, limited)[:bits].as_signed(), "ahead")
 
     def _biased(self, m: Module, product: Signal, shift: Value) -> Signal:
         """Half a unit added, less one for negatives: dropping the fraction then rounds half away.

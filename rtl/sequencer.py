@@ -1,5 +1,5 @@
 """Fetch, decode, dispatch; start, stop, faults and counters."""
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -7,10 +7,14 @@ from amaranth.lib.wiring import In, Out
 from accel.spec.config import AccelConfig
 from accel.spec.isa import UNIT_OF, Isa, Opcode, Unit, stray_tokens
 from accel.spec.link import REGISTER_BITS, FaultCode
+from rtl.arith import register
 from rtl.instruction import layout
 from rtl.ram import READ_LATENCY, Ram
+from rtl.tokens import TokenExchange
 
 QUEUE_DEPTH = 4
+#: From a counter to the decoded instruction: memory, word register, opcode register.
+FETCH_CYCLES = READ_LATENCY + 2
 
 
 class Sequencer(wiring.Component):
@@ -52,59 +56,73 @@ class Sequencer(wiring.Component):
             m.submodules[f"{unit.name.lower()}_queue"] = queues[unit] = queue
             wiring.connect(m, queue.r_stream, wiring.flipped(port))
 
-        counter, fetching = Signal(range(self.config.instruction_depth)), Signal(range(4))
-        instruction = memory.r0_data[0]
+        counter = Signal(range(self.config.instruction_depth))
+        fetching = Signal(range(FETCH_CYCLES + 1))
         m.d.comb += [memory.w_addr.eq(self.address), memory.w_data[0].eq(self.word),
                      memory.w_en.eq(self.write), memory.r0_addr.eq(counter)]
-        m.d.comb += [queue.w_data.eq(instruction) for queue in queues.values()]
+        # What follows the memory is decoded from registers, and pushed from registers: a queue is
+        # as wide as an instruction.
+        word = register(m, memory.r0_data[0], "word")
+        header = data.View(layout(self.isa, Opcode.FINISH), word)
+        opcode = register(m, header.opcode, "opcode")
+        stray, push = {}, {}
+        for unit, queue in queues.items():
+            name, flags = unit.name.lower(), [header[flag] for flag in stray_tokens(unit)]
+            stray[unit] = register(m, flags[0] | flags[1], f"{name}_stray")
+            push[unit] = Signal(name=f"{name}_push")
+            m.d.sync += push[unit].eq(0)
+            m.d.comb += [queue.w_data.eq(word), queue.w_en.eq(push[unit])]
         with m.If(self.running):
             m.d.sync += self.cycles.eq(self.cycles + 1)
+        quiet = register(m, self.units_idle & ~any_waiting(queues), "quiet")
+        settling = Signal(range(TokenExchange.LATENCY + 1))
         with m.FSM() as fsm:
             m.d.comb += self.running.eq(~fsm.ongoing("IDLE"))
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.d.sync += [counter.eq(self.entry), self.cycles.eq(0),
                                  self.fault.eq(FaultCode.NONE), self.fault_index.eq(0),
-                                 fetching.eq(READ_LATENCY)]
+                                 fetching.eq(FETCH_CYCLES)]
                     m.next = "FETCH"
             with m.State("FETCH"):
-                m.d.sync += fetching.eq(fetching - 1)
+                m.d.sync += [fetching.eq(fetching - 1), settling.eq(TokenExchange.LATENCY)]
                 with m.If(fetching == 0):
                     m.next = "DISPATCH"
             with m.State("DISPATCH"):
-                self._dispatch(m, queues, instruction, counter, fetching)
+                self._dispatch(m, queues, opcode, stray, push, counter, fetching)
             with m.State("STOP"):
-                with m.If(self.units_idle & ~any_waiting(queues)):
+                # the last tokens are counted some cycles after the units come to rest
+                m.d.sync += settling.eq(Mux(quiet, settling - 1, TokenExchange.LATENCY))
+                with m.If(quiet & (settling == 0)):
                     with m.If((self.fault == FaultCode.NONE) & ~self.balanced):
                         m.d.sync += [self.fault.eq(FaultCode.BAD_TOKENS),
                                      self.fault_index.eq(counter)]
                     m.next = "IDLE"
         return m
 
-    def _dispatch(self, m: Module, queues: dict[Unit, SyncFIFOBuffered], instruction: Signal,
-                  counter: Signal, fetching: Signal) -> None:
+    def _dispatch(self, m: Module, queues: dict[Unit, SyncFIFOBuffered], opcode: Signal,
+                  stray: dict[Unit, Signal], push: dict[Unit, Signal], counter: Signal,
+                  fetching: Signal) -> None:
         def stop(fault: FaultCode) -> None:
             m.d.sync += [self.fault.eq(fault), self.fault_index.eq(counter)]
             m.next = "STOP"
 
-        header = data.View(layout(self.isa, Opcode.FINISH), instruction)
-        with m.Switch(header.opcode):
+        with m.Switch(opcode):
             with m.Case(Opcode.FINISH.value):
                 m.next = "STOP"
             for unit, queue in queues.items():
                 with m.Case(*(op.value for op, where in UNIT_OF.items() if where == unit)):
-                    stray = [header[flag] for flag in stray_tokens(unit)]
-                    with m.If(stray[0] | stray[1]):
+                    with m.If(stray[unit]):
                         stop(FaultCode.BAD_TOKENS)
                     with m.Elif(queue.w_rdy):
-                        m.d.comb += queue.w_en.eq(1)
-                        m.d.sync += [counter.eq(counter + 1), fetching.eq(READ_LATENCY)]
+                        m.d.sync += [push[unit].eq(1), counter.eq(counter + 1),
+                                     fetching.eq(FETCH_CYCLES)]
                         m.next = "FETCH"
             with m.Default():
                 stop(FaultCode.BAD_OPCODE)
 
 
-def any_waiting(queues: dict[Unit, SyncFIFOBuffered]) -> Signal:
+def any_waiting(queues: dict[Unit, SyncFIFOBuffered]) -> Value:
     """Whether some queue still holds an instruction."""
     waiting = [queue.level.any() for queue in queues.values()]
     return waiting[0] | waiting[1]

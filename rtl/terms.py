@@ -171,23 +171,22 @@ class ShiftTerm(Term):
         m = Module()
         cell, code = self.spec.cell, self.w[0]
         exponent, negative, on = code[:cell.exponent_bits], code[cell.exponent_bits], code[-1]
-        value, distance = self.x, Const(0, 1)
+        value = self.x.as_unsigned()
         if self.spec.switched:
-            shown = code[:-1]
-            value = register(m, masked_difference(m, self.x, shown, on, on & self.distance),
+            value = register(m, masked_difference(m, self.x, code[:-1], on, on & self.distance),
                              "value")
             exponent = register(m, exponent & ~self.distance.replicate(len(exponent)), "exponent")
             negative, distance = register(m, negative, "sign"), register(m, self.distance, "mode")
-            on = register(m, on, "on")
-            negative = Mux(distance, ~value[-1], negative & on)
-        else:
-            value = value.as_unsigned() & on.replicate(len(value))
-            negative &= on
-        self._shift(m, value, exponent, negative)
+            negative = Mux(distance, ~value[-1], negative)
+            on = Const(1)       # the difference is zero where it does not count
+        self._shift(m, value, exponent, negative, on)
         return m
 
-    def _shift(self, m: Module, value: Value, exponent: Value, negative: Value) -> None:
+    def _shift(self, m: Module, value: Value, exponent: Value, negative: Value, on: Value,
+               ) -> None:
         bits, top = self.spec.sum_bits, len(exponent) - 1
+        if self.stages == 1:    # else inverting comes behind masking, and the carry completes zero
+            negative &= on
         for stage in range(self.stages):
             if stage < top:
                 wide = extended(value, len(value) + (1 << stage))
@@ -195,16 +194,17 @@ class ShiftTerm(Term):
             if stage == self.stages - 1:
                 value ^= negative.replicate(len(value))
             value = register(m, value, f"shifted_{stage}")
+            if stage == 0:
+                with m.If(~on):     # a synchronous reset: it costs no LUT
+                    m.d.sync += value.eq(0)
             negative = register(m, negative, f"negative_{stage}")
-            if stage == self.stages - 1:
-                keep = ~exponent[top]
-            else:
-                exponent, keep = register(m, exponent, f"exponent_{stage}"), Const(0)
-        keep = register(m, keep, "keep")
+            exponent = register(m, exponent, f"exponent_{stage}")
+        shifted = Cat(negative.replicate(1 << top), value)
         m.d.comb += [
-            self.operands[0].b.eq(extended(value, bits)),
-            self.operands[0].c.eq(extended(Cat(negative.replicate(1 << top), value), bits)),
-            self.operands[0].d.eq(keep.replicate(bits)), self.operands[0].carry.eq(negative)]
+            self.operands[0].b.eq(extended(shifted, bits)),
+            self.operands[0].c.eq(extended(value, bits)),
+            self.operands[0].d.eq(exponent[top].replicate(bits)),
+            self.operands[0].carry.eq(negative)]
 
 
 def masked_difference(m: Module, x: Value, w: Value, x_counts: Value, w_counts: Value) -> Signal:

@@ -3,6 +3,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.arith import register
+
 
 class TokenPort(wiring.Signature):
     """A unit's exchange with its one neighbour: takes a token, gives a token."""
@@ -14,6 +16,9 @@ class TokenPort(wiring.Signature):
 class TokenExchange(wiring.Component):
     """Counts the tokens under way between two units, in both directions.
 
+    ``available`` shows a token `LATENCY` cycles after its push, and a pop as late; no unit takes
+    two tokens within that time. ``balanced`` is right when nothing happened for as long.
+
     Members
     -------
     before, behind
@@ -21,6 +26,8 @@ class TokenExchange(wiring.Component):
     balanced
         No token is left over.
     """
+
+    LATENCY = 3
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -30,9 +37,11 @@ class TokenExchange(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         forward, backward = Signal(range(self.most + 1)), Signal(range(self.most + 1))
-        m.d.sync += [forward.eq(forward + self.before.push - self.behind.pop),
-                     backward.eq(backward + self.behind.push - self.before.pop)]
-        m.d.comb += [self.behind.available.eq(forward.any()),
-                     self.before.available.eq(backward.any()),
-                     self.balanced.eq(~forward.any() & ~backward.any())]
+        for name, count, giver, taker in (("forward", forward, self.before, self.behind),
+                                          ("backward", backward, self.behind, self.before)):
+            # registers on the way, as the units may be far apart
+            push = register(m, giver.push, f"{name}_push")
+            pop = register(m, taker.pop, f"{name}_pop")
+            m.d.sync += [count.eq(count + push - pop), taker.available.eq(count.any())]
+        m.d.sync += self.balanced.eq(~forward.any() & ~backward.any())
         return m

@@ -9,7 +9,8 @@ from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
 from rtl.activation import ActivationUnit
 from rtl.address import AffineLoops
 from rtl.arith import delay, register
-from rtl.feeder import write_signature
+from rtl.carry import is_less
+from rtl.feeder import write_layout
 from rtl.instruction import layout
 from rtl.ram import READ_LATENCY, Ram
 from rtl.requantize import Requantizer
@@ -57,7 +58,8 @@ class VectorLane(wiring.Component):
             functions.i.eq(scale.o), functions.zero_point.eq(zero_point),
             functions.select.eq(activation)]
         value = register(m, functions.o, "value")
-        m.d.sync += self.o.eq(Mux(first | (value > self.o), value, self.o))
+        larger = is_less(m, self.o, value, "compare")
+        m.d.sync += self.o.eq(Mux(first | larger, value, self.o))
         return m
 
 
@@ -88,7 +90,7 @@ class VectorUnit(wiring.Component):
             "i": In(stream.Signature(self.isa.word_bits)), "tokens": Out(TokenPort()),
             "idle": Out(1), "stepping": Out(1), "acc_address": Out(range(config.acc_depth)),
             "acc_data": In(data.ArrayLayout(signed(config.acc_bits), config.cols)),
-            "write": Out(write_signature(config)),
+            "write": Out(write_layout(config)),
             "param_address": In(range(config.param_depth)), "param_data": In(self.params),
             "param_write": In(1)})
 
