@@ -1,4 +1,7 @@
 """Nested affine loops: the micro level that turns an instruction into one address per cycle."""
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -47,33 +50,37 @@ class AffineLoops(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         levels = range(len(self.count_bits))
-        m.d.comb += self.last.eq(self.at_last.all())
-
-        # Level k advances when every level inside it is at its last index; those start over.
-        advance = [self.step & self.at_last[k + 1:].all() if k + 1 < len(levels) else self.step
-                   for k in levels]
+        # Level j moves when it is the innermost one that is not at its last index; those inside
+        # it start over. Which one will move is known from registers: it drives every address.
+        mover = Signal(len(levels))
+        moves = [self.step & mover[k] for k in levels]
+        at_last = Signal(len(levels), name="next_at_last")
         for k in levels:
             remaining = Signal(self.count_bits[k], name=f"remaining_{k}")
-            reload = self.start | (advance[k] & self.at_last[k])
-            # registered flags: the address path must not wait for a comparison, nor that for a
-            # subtraction
+            one_before = Signal(name=f"one_before_last_{k}")
+            restart = self.start | (self.step & mover[:k].any())
             count = self.counts[f"l{k}"]
-            with m.If(reload | advance[k]):
-                m.d.sync += [
-                    remaining.eq(Mux(reload, count, remaining - 1)[:self.count_bits[k]]),
-                    self.at_last[k].eq(Mux(reload, count == 1, remaining == 2)),
-                    self.at_first[k].eq(reload)]
+            m.d.comb += at_last[k].eq(
+                Mux(restart, count == 1, Mux(moves[k], one_before, self.at_last[k])))
+            with m.If(restart):
+                m.d.sync += [remaining.eq(count), one_before.eq(count == 2),
+                             self.at_first[k].eq(1)]
+            with m.Elif(moves[k]):
+                m.d.sync += [remaining.eq(remaining - 1), one_before.eq(remaining == 3),
+                             self.at_first[k].eq(0)]
+        m.d.sync += [self.at_last.eq(at_last), self.last.eq(at_last.all()),
+                     *(mover[k].eq(~at_last[k] & at_last[k + 1:].all()) for k in levels)]
 
         for s, bits in enumerate(self.address_bits):
-            stream = f"s{s}"
+            stream, strides = f"s{s}", self.strides[f"s{s}"]
+            # the address with all indices inside level k at zero
             here = [Signal(bits, name=f"address_{s}_{k}") for k in levels]
             for k in levels:
-                # the address with all indices inside level k at zero
+                steps = [(here[outer] + strides[outer])[:bits] & mover[outer].replicate(bits)
+                         for outer in range(k + 1)]
                 with m.If(self.start):
                     m.d.sync += here[k].eq(self.bases[stream])
-                for outer in range(k + 1):
-                    moves = advance[outer] & ~self.at_last[outer]
-                    with m.If(moves):
-                        m.d.sync += here[k].eq(here[outer] + self.strides[stream][outer])
+                with m.Elif(self.step & mover[:k + 1].any()):
+                    m.d.sync += here[k].eq(reduce(or_, steps))
             m.d.comb += self.addresses[stream].eq(here[-1])
         return m

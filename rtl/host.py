@@ -199,7 +199,8 @@ class HostPort(wiring.Component):
         """States STATUS, FETCH and SEND: the status, then the words of a READ."""
         more = (status == Status.OK) & reading
         wait = Signal(range(self.read_cycles + 1))
-        word, sent_bytes = Signal(len(self.bus.read_data)), Signal.like(last_byte, name="sent_bytes")
+        word = Signal(len(self.bus.read_data))
+        sent_bytes = Signal.like(last_byte, name="sent_bytes")
 
         def offer(byte: Value, last: Value) -> None:
             m.d.sync += [outbox.payload.byte.eq(byte), outbox.payload.last.eq(last),

@@ -5,14 +5,16 @@ from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
 from accel.spec.link import MAGIC, REGISTER_BITS, Register, Space
+from rtl.arith import register
 from rtl.gemm import GemmUnit
 from rtl.host import HostPort
 from rtl.sequencer import Sequencer
 from rtl.tokens import TokenExchange
 from rtl.vector import VectorUnit
 
-#: Cycles from a register's address to its value.
-REGISTER_LATENCY = 1
+#: Cycles from the host's bus to the units and back; a register's value is no slower than an
+#: activation.
+BUS_LATENCY = 2
 
 
 class Accelerator(wiring.Component):
@@ -34,7 +36,7 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.host = host = HostPort(
-            self.config, read_cycles=max(GemmUnit.HOST_READ_LATENCY, REGISTER_LATENCY))
+            self.config, read_cycles=BUS_LATENCY + GemmUnit.HOST_READ_LATENCY)
         m.submodules.sequencer = sequencer = Sequencer(self.config)
         m.submodules.gemm = gemm = GemmUnit(self.config)
         m.submodules.vector = vector = VectorUnit(self.config)
@@ -50,61 +52,59 @@ class Accelerator(wiring.Component):
             sequencer.units_idle.eq(gemm.idle & vector.idle),
             sequencer.balanced.eq(tokens.balanced),
             gemm.acc_address.eq(vector.acc_address), vector.acc_data.eq(gemm.acc_data)]
-        self._spaces(m, host, sequencer, gemm, vector)
-        self._registers(m, host, sequencer, gemm, vector)
+        address = register(m, host.bus.address, "bus_address")
+        word = register(m, host.bus.data, "bus_data")
+        writes = {space: register(m, host.bus.write & (host.bus.space == space),
+                                  f"write_{space.name.lower()}") for space in Space}
+        m.d.comb += [
+            sequencer.address.eq(address), sequencer.word.eq(word),
+            sequencer.write.eq(writes[Space.INSTRUCTION]),
+            gemm.weight_address.eq(address), gemm.weight_data.eq(word),
+            gemm.weight_write.eq(writes[Space.WEIGHT]),
+            vector.param_address.eq(address), vector.param_data.eq(word),
+            vector.param_write.eq(writes[Space.PARAM]), gemm.host_element.eq(address)]
+        self._activations(m, sequencer, gemm, vector, address, word, writes[Space.ACTIVATION])
+        self._registers(m, host, sequencer, gemm, vector, address, word, writes[Space.REGISTER])
         return m
 
-    def _spaces(self, m: Module, host: HostPort, sequencer: Sequencer, gemm: GemmUnit,
-                vector: VectorUnit) -> None:
-        """Host writes to the memories; activations are shared with the vector unit."""
-        bus = host.bus
+    def _activations(self, m: Module, sequencer: Sequencer, gemm: GemmUnit, vector: VectorUnit,
+                     address: Signal, word: Signal, write: Signal) -> None:
+        """Activations are written by the vector unit during a run, else by the host."""
         lane_bits = (self.config.word_lanes - 1).bit_length()
-        m.d.comb += [
-            sequencer.address.eq(bus.address), sequencer.word.eq(bus.data),
-            sequencer.write.eq(bus.write & (bus.space == Space.INSTRUCTION)),
-            gemm.weight_address.eq(bus.address), gemm.weight_data.eq(bus.data),
-            gemm.weight_write.eq(bus.write & (bus.space == Space.WEIGHT)),
-            vector.param_address.eq(bus.address), vector.param_data.eq(bus.data),
-            vector.param_write.eq(bus.write & (bus.space == Space.PARAM)),
-            gemm.host_element.eq(bus.address)]
         with m.If(sequencer.running):
-            m.d.comb += [gemm.write.address.eq(vector.write.address),
-                         gemm.write.enable.eq(vector.write.enable),
-                         gemm.write.data.eq(vector.write.data)]
+            m.d.comb += gemm.write.eq(vector.write)
         with m.Else():
-            lane = bus.address[:lane_bits]
-            strobe = bus.write & (bus.space == Space.ACTIVATION)
+            lane = address[:lane_bits]
             m.d.comb += [
-                gemm.write.address.eq(bus.address[lane_bits:]),
-                gemm.write.enable.eq(Cat(strobe & (lane == index)
+                gemm.write.address.eq(address[lane_bits:]),
+                gemm.write.enable.eq(Cat(write & (lane == index)
                                          for index in range(self.config.word_lanes))),
-                *(gemm.write.data[index].eq(bus.data[:self.config.act_bits].as_signed())
+                *(gemm.write.data[index].eq(word[:self.config.act_bits].as_signed())
                   for index in range(self.config.word_lanes))]
 
     def _registers(self, m: Module, host: HostPort, sequencer: Sequencer, gemm: GemmUnit,
-                   vector: VectorUnit) -> None:
-        bus, digest = host.bus, int(self.config.digest, 16)
+                   vector: VectorUnit, address: Signal, word: Signal, write: Signal) -> None:
+        digest = int(self.config.digest, 16)
+        start = register(m, write & (address == Register.CONTROL), "start")
+        m.d.comb += [sequencer.entry.eq(register(m, word, "entry")), sequencer.start.eq(start)]
         busy = {}
-        for unit, active in (("gemm", gemm.stepping), ("vector", vector.stepping)):
+        for unit, stepping in (("gemm", gemm.stepping), ("vector", vector.stepping)):
             busy[unit] = count = Signal(REGISTER_BITS, name=f"{unit}_busy")
-            with m.If(sequencer.start & ~sequencer.running):
+            active = register(m, stepping, f"{unit}_active")
+            with m.If(start & ~sequencer.running):
                 m.d.sync += count.eq(0)
             with m.Elif(active & sequencer.running):
                 m.d.sync += count.eq(count + 1)
-        m.d.comb += [
-            sequencer.entry.eq(bus.data),
-            sequencer.start.eq(bus.write & (bus.space == Space.REGISTER)
-                               & (bus.address == Register.CONTROL))]
         values = {
             Register.MAGIC: MAGIC, Register.DIGEST_LOW: digest & 0xFFFFFFFF,
             Register.DIGEST_HIGH: digest >> 32, Register.CONTROL: sequencer.running,
             Register.FAULT: sequencer.fault, Register.FAULT_INDEX: sequencer.fault_index,
             Register.CYCLES: sequencer.cycles, Register.GEMM_BUSY: busy["gemm"],
             Register.VECTOR_BUSY: busy["vector"], Register.BAD_FRAMES: host.bad_frames}
-        register_data = Signal(REGISTER_BITS)
-        with m.Switch(bus.address):
-            for register, value in values.items():
-                with m.Case(register.value):
-                    m.d.sync += register_data.eq(value)
-        m.d.comb += bus.read_data.eq(Mux(bus.space == Space.REGISTER, register_data,
-                                         gemm.host_activation.as_unsigned()))
+        shown = Signal(REGISTER_BITS)
+        with m.Switch(address):
+            for name, value in values.items():
+                with m.Case(name.value):
+                    m.d.sync += shown.eq(value)
+        m.d.sync += host.bus.read_data.eq(
+            Mux(host.bus.space == Space.REGISTER, shown, gemm.host_activation.as_unsigned()))

@@ -125,6 +125,8 @@ class VectorUnit(wiring.Component):
         offered = data.View(current.shape(), self.i.payload)
         draining = Signal(range(self.WRITE_LATENCY + 2))
         words = Signal(len(fill.words))
+        stepping = Signal()     # state STEP in a register of its own: it drives every loop
+        m.d.comb += loops.step.eq(stepping)
         m.d.comb += self.tokens.pop.eq(self.i.ready & self.i.valid & offered.pop_prev)
         with m.FSM():
             with m.State("IDLE"):
@@ -135,14 +137,16 @@ class VectorUnit(wiring.Component):
                     m.next = "START"
             with m.State("START"):
                 m.d.comb += loops.start.eq(1)
+                m.d.sync += stepping.eq(current.opcode != Opcode.FILL)
                 m.d.sync += [draining.eq(self.WRITE_LATENCY + 1), words.eq(fill.words)]
                 with m.If(current.opcode == Opcode.FILL):
                     m.next = "FILL"
                 with m.Else():
                     m.next = "STEP"
             with m.State("STEP"):
-                m.d.comb += [loops.step.eq(1), self.stepping.eq(1)]
+                m.d.comb += self.stepping.eq(1)
                 with m.If(loops.last):
+                    m.d.sync += stepping.eq(0)
                     m.next = "DRAIN"
             with m.State("FILL"):
                 m.d.comb += [filling.eq(1), self.stepping.eq(1)]
