@@ -85,10 +85,14 @@ class GemmControl(wiring.Component):
     def _issue(self, m: Module, loops: AffineLoops, current: data.View, running: Signal,
                fresh: Signal) -> None:
         """One step per cycle while running, except between tiles shorter than the period."""
-        wait = Signal(range(TILE_PERIOD))
+        wait, waiting = Signal(range(TILE_PERIOD)), Signal()
         starts_tile = loops.at_first[1:].all()
-        m.d.comb += loops.step.eq(running & ~(starts_tile & wait.any()))
-        m.d.sync += wait.eq(Mux(loops.step & starts_tile, TILE_PERIOD - 1, wait - wait.any()))
+        m.d.comb += [loops.step.eq(running & ~(starts_tile & waiting)),
+                     loops.stream_steps.eq(loops.step.replicate(len(loops.stream_steps)))]
+        with m.If(loops.step & starts_tile):
+            m.d.sync += [wait.eq(TILE_PERIOD - 1), waiting.eq(TILE_PERIOD > 1)]
+        with m.Else():
+            m.d.sync += [wait.eq(wait - wait.any()), waiting.eq(wait > 1)]
         m.d.sync += running.eq(fresh | (running & ~(loops.step & loops.last)))
         with m.If(loops.step & starts_tile):
             m.d.sync += self.tile.eq(loops.addresses.s2)

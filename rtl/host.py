@@ -38,6 +38,27 @@ def bus_signature(config: AccelConfig) -> wiring.Signature:
         "write": Out(1), "data": Out(widest), "read_data": In(readable)})
 
 
+class Countdown:
+    """Counts the bytes of a word; that it is at the last one is known from a register.
+
+    ``last`` is the index of the last byte, and holds still.
+    """
+
+    def __init__(self, m: Module, last: Signal, name: str) -> None:
+        self.last, self.left = last, Signal.like(last, name=name)
+        self.single = register(m, last == 0, f"{name}_single")
+        self.at_last = Signal(name=f"{name}_at_last")
+
+    def restart(self, m: Module) -> None:
+        """The next byte is the first."""
+        m.d.sync += [self.left.eq(self.last), self.at_last.eq(self.single)]
+
+    def step(self, m: Module) -> None:
+        """A byte has gone; behind the last one comes the first."""
+        m.d.sync += [self.left.eq(Mux(self.at_last, self.last, self.left - 1)),
+                     self.at_last.eq(Mux(self.at_last, self.single, self.left == 1))]
+
+
 class HostPort(wiring.Component):
     """Frames in, bus accesses, frames out.
 
@@ -102,6 +123,7 @@ class HostPort(wiring.Component):
         fits_frame = register(m, words <= most, "fits_frame")
         may_read = register(m, reading & readable & (left == COUNT_BYTES), "may_read")
         enough = register(m, left >= size, "enough")
+        less = register(m, (left - size)[:len(left)], "left_less_a_word")
         empty = register(m, ~words.any(), "no_words")
         end = register(m, header.address + words, "end_address")
         beyond = register(m, is_less(m, unsigned_as_signed(depth), unsigned_as_signed(end),
@@ -118,7 +140,9 @@ class HostPort(wiring.Component):
             m.d.sync += outbox.valid.eq(0)
         m.d.sync += receiver.take.eq(0)
         asking = Signal()       # for one more byte of the frame
-        self._assemble(m, receiver, size, words, asking)
+        self._assemble(m, receiver, last_byte, words, asking)
+
+        countdown = Countdown(m, last_byte, "bytes_to_send")
 
         def reply(code: Status) -> None:
             m.d.sync += status.eq(code)
@@ -151,7 +175,7 @@ class HostPort(wiring.Component):
                 with m.If(pause.any()):
                     pass
                 with m.Elif(enough):
-                    m.d.sync += [left.eq(left - size), words.eq(words + 1), pause.eq(1)]
+                    m.d.sync += [left.eq(less), words.eq(words + 1), pause.eq(1)]
                 with m.Elif(left.any()):
                     reply(Status.BAD_COMMAND)
                 with m.Else():
@@ -175,32 +199,38 @@ class HostPort(wiring.Component):
                     m.d.sync += left.eq(left - 1)
                 with m.If(~words.any()):
                     reply(Status.OK)
-            self._answer(m, receiver, outbox, last_byte, last_word, words, status, reading)
+            self._answer(m, receiver, outbox, countdown, last_word, words, status, reading)
         return m
 
-    def _assemble(self, m: Module, receiver: FrameReceiver, size: Signal, words: Signal,
+    def _assemble(self, m: Module, receiver: FrameReceiver, last_byte: Signal, words: Signal,
                   asking: Signal) -> None:
         """While ``asking``: bytes out of the frame, a byte per cycle, and a write per word."""
+        bus = self.bus
         source = Signal(range(receiver.depth), init=HEADER_BYTES)
-        byte_index = Signal.like(size, name="byte_index")
-        at_last = byte_index == size - 1
         m.d.comb += receiver.address.eq(source)
-        m.d.sync += [source.eq(Mux(asking, source + 1, HEADER_BYTES)), self.bus.write.eq(0)]
+        m.d.sync += [source.eq(Mux(asking, source + 1, HEADER_BYTES)), bus.write.eq(0)]
+        place = Signal(len(bus.data) // 8, init=1)      # of the byte that comes, one-hot
+        countdown = Countdown(m, last_byte, "bytes_to_come")
         with m.If(delay(m, asking, READ_LATENCY, "asked")):
-            m.d.sync += [self.bus.data.word_select(byte_index, 8).eq(receiver.byte),
-                         byte_index.eq(Mux(at_last, 0, byte_index + 1)),
-                         self.bus.write.eq(at_last)]
-        with m.If(self.bus.write):
-            m.d.sync += [self.bus.address.eq(self.bus.address + 1), words.eq(words - 1)]
+            for index, here in enumerate(place):
+                with m.If(here):
+                    m.d.sync += bus.data.word_select(index, 8).eq(receiver.byte)
+            m.d.sync += [place.eq(Mux(countdown.at_last, 1, place << 1)),
+                         bus.write.eq(countdown.at_last)]
+            countdown.step(m)
+        with m.Else():
+            m.d.sync += place.eq(1)
+            countdown.restart(m)
+        with m.If(bus.write):
+            m.d.sync += [bus.address.eq(bus.address + 1), words.eq(words - 1)]
 
     def _answer(self, m: Module, receiver: FrameReceiver, outbox: stream.Interface,
-                last_byte: Signal, last_word: Signal, words: Signal, status: Signal,
+                countdown: Countdown, last_word: Signal, words: Signal, status: Signal,
                 reading: Value) -> None:
         """States STATUS, FETCH and SEND: the status, then the words of a READ."""
         more = (status == Status.OK) & reading
         wait = Signal(range(self.read_cycles + 1))
         word = Signal(len(self.bus.read_data))
-        sent_bytes = Signal.like(last_byte, name="sent_bytes")
 
         def offer(byte: Value, last: Value) -> None:
             m.d.sync += [outbox.payload.byte.eq(byte), outbox.payload.last.eq(last),
@@ -216,16 +246,16 @@ class HostPort(wiring.Component):
                     m.d.sync += receiver.take.eq(1)
                     m.next = "IDLE"
         with m.State("FETCH"):
-            m.d.sync += [wait.eq(wait - 1), word.eq(self.bus.read_data), sent_bytes.eq(0)]
+            m.d.sync += [wait.eq(wait - 1), word.eq(self.bus.read_data)]
+            countdown.restart(m)
             with m.If(wait == 0):
                 m.next = "SEND"
         with m.State("SEND"):
-            at_last = sent_bytes == last_byte
             with m.If(~outbox.valid):
-                offer(word[:8], at_last & last_word)
-                m.d.sync += [word.eq(word >> 8), sent_bytes.eq(sent_bytes + 1),
-                             wait.eq(self.read_cycles)]
-                with m.If(at_last):
+                offer(word[:8], countdown.at_last & last_word)
+                m.d.sync += [word.eq(word >> 8), wait.eq(self.read_cycles)]
+                countdown.step(m)
+                with m.If(countdown.at_last):
                     m.d.sync += [words.eq(words - 1), self.bus.address.eq(self.bus.address + 1)]
                     with m.If(last_word):
                         m.d.sync += receiver.take.eq(1)

@@ -48,37 +48,50 @@ class FrameReceiver(wiring.Component):
         m = Module()
         m.submodules.buffer = buffer = Ram(8, self.depth)
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
-        escaped, damaged = Signal(), Signal()
-        byte = Signal(8)
-        is_data = Signal()
+        # A byte is held, then decoded, then used: a register behind each step.
+        held, held_valid, escaped, damaged = Signal(8), Signal(), Signal(), Signal()
+        byte, is_data, is_end, is_bad = Signal(8), Signal(), Signal(), Signal()
+        marks = {}      # what the held byte is
+        for name, mark in (("end", END), ("esc", ESC), ("esc_end", ESC_END), ("esc_esc", ESC_ESC)):
+            marks[name] = Signal(name=f"held_{name}")
+            with m.If(self.i.ready):
+                m.d.sync += marks[name].eq(self.i.payload == mark)
+        decode = held_valid & ~self.waiting & ~is_end   # never while a frame waits to be taken
+        m.d.comb += self.i.ready.eq(~held_valid | decode)
+        with m.If(self.i.ready):
+            m.d.sync += [held.eq(self.i.payload), held_valid.eq(self.i.valid)]
+
+        m.d.sync += [is_data.eq(0), is_end.eq(0), is_bad.eq(0)]
+        with m.If(decode):
+            with m.If(marks["end"]):
+                m.d.sync += [is_end.eq(1), is_bad.eq(escaped)]
+            with m.Elif(marks["esc"] & ~escaped):
+                m.d.sync += escaped.eq(1)
+            with m.Else():
+                known = marks["esc_end"] | marks["esc_esc"]
+                m.d.sync += [
+                    escaped.eq(0), is_data.eq(1), is_bad.eq(escaped & ~known),
+                    byte.eq(Mux(escaped, Mux(marks["esc_end"], END, ESC), held))]
+
         header = Signal(HEADER.size)
         room = self.length != self.depth
         m.d.comb += [
-            self.i.ready.eq(~self.waiting), self.header.eq(header),
+            self.header.eq(header),
             self.sound.eq(crc.match_detected & ~damaged & (self.length > CRC_BYTES)),
-            byte.eq(Mux(escaped, Mux(self.i.payload == ESC_END, END, ESC), self.i.payload)),
             crc.data.eq(byte), crc.valid.eq(is_data), crc.start.eq(self.take),
             buffer.w_addr.eq(self.length), buffer.w_data[0].eq(byte),
             buffer.w_en.eq(is_data & room),
             buffer.r0_addr.eq(self.address), self.byte.eq(buffer.r0_data[0])]
-
-        with m.If(self.take):
-            m.d.sync += [self.waiting.eq(0), self.length.eq(0), damaged.eq(0), escaped.eq(0)]
-        with m.If(self.i.valid & self.i.ready):     # never while a frame waits to be taken
-            with m.If(self.i.payload == END):
-                m.d.sync += [self.waiting.eq(self.length.any() | escaped), damaged.eq(
-                    damaged | escaped)]
-            with m.Elif((self.i.payload == ESC) & ~escaped):
-                m.d.sync += escaped.eq(1)
-            with m.Else():
-                m.d.comb += is_data.eq(1)
-                known = (self.i.payload == ESC_END) | (self.i.payload == ESC_ESC)
-                m.d.sync += [escaped.eq(0), damaged.eq(damaged | ~room | (escaped & ~known))]
-                with m.If(room):
-                    m.d.sync += self.length.eq(self.length + 1)
+        m.d.sync += damaged.eq(damaged | is_bad | (is_data & ~room))
+        with m.If(is_end):
+            m.d.sync += self.waiting.eq(self.length.any() | is_bad)
+        with m.If(is_data & room):
+            m.d.sync += self.length.eq(self.length + 1)
         for index in range(HEADER.size // 8):
             with m.If(is_data & (self.length == index)):
                 m.d.sync += header[8 * index:][:8].eq(byte)
+        with m.If(self.take):
+            m.d.sync += [self.waiting.eq(0), self.length.eq(0), damaged.eq(0), escaped.eq(0)]
         return m
 
 

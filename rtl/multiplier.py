@@ -39,7 +39,9 @@ class CarryMultiplier(wiring.Component):
     """``product = a * b`` in carry chains, signed, `latency_of` cycles later, a pair every cycle.
 
     Row ``r`` adds ``a * b[r] * 2**r``, its AND gates in the adder's own LUTs; the first two rows
-    need one adder together, the last row counts negative. Two rows lie between registers.
+    need one adder together, the last row counts negative. Registers come where the adders between
+    them have more than so many bits: those of two rows or, of a product that is wanted in its low
+    bits only, `LOW_STAGE_BITS`.
 
     Parameters
     ----------
@@ -49,30 +51,43 @@ class CarryMultiplier(wiring.Component):
         Width of the product, if only its low bits are needed (then exact modulo ``2**low_bits``).
     """
 
-    ROWS_PER_STAGE = 2
+    LOW_STAGE_BITS = 4
 
     def __init__(self, a_bits: int, b_bits: int, low_bits: int | None = None) -> None:
         self.a_bits, self.b_bits = a_bits, b_bits
         self.full = low_bits is None
         self.product_bits = a_bits + b_bits if low_bits is None else low_bits
-        self.rows = min(b_bits, self.product_bits)
+        self.stage_ends = self._stage_ends(a_bits, b_bits, low_bits)
         super().__init__({"a": In(signed(a_bits)), "b": In(signed(b_bits)),
                           "product": Out(signed(self.product_bits))})
 
     @classmethod
-    def latency_of(cls, b_bits: int, low_bits: int | None = None) -> int:
+    def latency_of(cls, a_bits: int, b_bits: int, low_bits: int | None = None) -> int:
         """Cycles from operands to product."""
+        return len(cls._stage_ends(a_bits, b_bits, low_bits))
+
+    @classmethod
+    def _stage_ends(cls, a_bits: int, b_bits: int, low_bits: int | None) -> list[int]:
+        """Rows with a register behind them."""
         rows = b_bits if low_bits is None else min(b_bits, low_bits)
-        return -(-rows // cls.ROWS_PER_STAGE)
+        most = 2 * (a_bits + 1) if low_bits is None else cls.LOW_STAGE_BITS
+        ends, used = [], 0
+        for row in range(rows):
+            bits = a_bits + 1 if low_bits is None else low_bits - row
+            if row > 1 and used + bits > most:
+                ends.append(row - 1)
+                used = 0
+            used += bits
+        return [*ends, rows - 1] if rows else []
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         low: Value = Cat()          # finished bits of the product
         high: Value = Cat()         # the rest so far, as a signed number
         a, b = self.a, self.b
-        for row in range(self.rows):
+        for row in range(self.stage_ends[-1] + 1):
             low, high = self._row(m, row, a, b, low, high)
-            if (row + 1) % self.ROWS_PER_STAGE == 0 or row + 1 == self.rows:
+            if row in self.stage_ends:
                 low, high, a, b = (register(m, value, f"{name}_{row}") for name, value in (
                     ("low", low), ("high", high), ("a", a), ("b", b)))
         m.d.comb += self.product.eq(Cat(low, high))
@@ -83,7 +98,7 @@ class CarryMultiplier(wiring.Component):
         """Low bits and high part after ``row``; the high part starts at bit ``row``."""
         sign_row = row == self.b_bits - 1
         bits = self.a_bits + 1 if self.full else self.product_bits - row
-        if row == 0 and (self.rows == 1 or self.b_bits == 2):
+        if row == 0 and (self.stage_ends == [0] or self.b_bits == 2):
             # nothing to share an adder with
             return Cat(), (extended(a, bits) & b[0].replicate(bits))
         if row == 0:

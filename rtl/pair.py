@@ -84,7 +84,7 @@ class PackedMultiplier(PairMultiplier):
     def _aligned(cls, a_bits: int, b_bits: int) -> int:
         """Cycles until the slice's product and the carry multiplier's are both there."""
         return max(cls.SLICE_LATENCY,
-                   CarryMultiplier.latency_of(b_bits, cls._overlap(a_bits, b_bits)))
+                   CarryMultiplier.latency_of(a_bits, b_bits, cls._overlap(a_bits, b_bits)))
 
     @classmethod
     def latency_of(cls, a_bits: int, b_bits: int) -> int:
@@ -123,7 +123,8 @@ class PackedMultiplier(PairMultiplier):
         m.d.comb += [under.a.eq(self.a), under.b.eq(self.b[1])]
         m.submodules.difference = difference = FusedAdder(self.overlap, subtract_masked,
                                                           carry="one")
-        late = self.aligned - CarryMultiplier.latency_of(self.b_bits, self.overlap)
+        late = self.aligned - CarryMultiplier.latency_of(
+            self.a_bits, self.b_bits, self.overlap)
         known = delay(m, under.product.as_unsigned(), late, "under")
         m.d.comb += [difference.a.eq(product[self.split:self.split + self.overlap]),
                      difference.c.eq(known), difference.d.eq(Const(-1, self.overlap))]

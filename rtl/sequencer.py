@@ -1,7 +1,9 @@
 """Fetch, decode, dispatch; start, stop, faults and counters."""
+from functools import reduce
+from operator import and_
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
@@ -9,10 +11,11 @@ from accel.spec.isa import UNIT_OF, Isa, Opcode, Unit, stray_tokens
 from accel.spec.link import REGISTER_BITS, FaultCode
 from rtl.arith import register
 from rtl.instruction import layout
+from rtl.queue import RegisterQueue
 from rtl.ram import READ_LATENCY, Ram
 from rtl.tokens import TokenExchange
 
-QUEUE_DEPTH = 4
+QUEUE_DEPTH = 3
 #: From a counter to the decoded instruction: memory, word register, opcode register.
 FETCH_CYCLES = READ_LATENCY + 2
 
@@ -52,9 +55,9 @@ class Sequencer(wiring.Component):
         m.submodules.memory = memory = Ram(bits, self.config.instruction_depth)
         queues = {}
         for unit, port in ((Unit.GEMM, self.gemm), (Unit.VECTOR, self.vector)):
-            queue = SyncFIFOBuffered(width=bits, depth=QUEUE_DEPTH)
+            queue = RegisterQueue(bits, QUEUE_DEPTH)
             m.submodules[f"{unit.name.lower()}_queue"] = queues[unit] = queue
-            wiring.connect(m, queue.r_stream, wiring.flipped(port))
+            wiring.connect(m, queue.o, wiring.flipped(port))
 
         counter = Signal(range(self.config.instruction_depth))
         fetching = Signal(range(FETCH_CYCLES + 1))
@@ -71,7 +74,7 @@ class Sequencer(wiring.Component):
             stray[unit] = register(m, flags[0] | flags[1], f"{name}_stray")
             push[unit] = Signal(name=f"{name}_push")
             m.d.sync += push[unit].eq(0)
-            m.d.comb += [queue.w_data.eq(word), queue.w_en.eq(push[unit])]
+            m.d.comb += [queue.i.payload.eq(word), queue.i.valid.eq(push[unit])]
         with m.If(self.running):
             m.d.sync += self.cycles.eq(self.cycles + 1)
         quiet = register(m, self.units_idle & ~any_waiting(queues), "quiet")
@@ -100,7 +103,7 @@ class Sequencer(wiring.Component):
                     m.next = "IDLE"
         return m
 
-    def _dispatch(self, m: Module, queues: dict[Unit, SyncFIFOBuffered], opcode: Signal,
+    def _dispatch(self, m: Module, queues: dict[Unit, RegisterQueue], opcode: Signal,
                   stray: dict[Unit, Signal], push: dict[Unit, Signal], counter: Signal,
                   fetching: Signal) -> None:
         def stop(fault: FaultCode) -> None:
@@ -114,7 +117,7 @@ class Sequencer(wiring.Component):
                 with m.Case(*(op.value for op, where in UNIT_OF.items() if where == unit)):
                     with m.If(stray[unit]):
                         stop(FaultCode.BAD_TOKENS)
-                    with m.Elif(queue.w_rdy):
+                    with m.Elif(queue.i.ready):
                         m.d.sync += [push[unit].eq(1), counter.eq(counter + 1),
                                      fetching.eq(FETCH_CYCLES)]
                         m.next = "FETCH"
@@ -122,7 +125,6 @@ class Sequencer(wiring.Component):
                 stop(FaultCode.BAD_OPCODE)
 
 
-def any_waiting(queues: dict[Unit, SyncFIFOBuffered]) -> Value:
+def any_waiting(queues: dict[Unit, RegisterQueue]) -> Value:
     """Whether some queue still holds an instruction."""
-    waiting = [queue.level.any() for queue in queues.values()]
-    return waiting[0] | waiting[1]
+    return ~reduce(and_, (queue.empty for queue in queues.values()))

@@ -83,7 +83,7 @@ class CarryTerm(Term):
 
     @staticmethod
     def latency_of(spec: ArraySpec) -> int:
-        return CarryMultiplier.latency_of(spec.cell.weight_bits)
+        return CarryMultiplier.latency_of(spec.act_bits, spec.cell.weight_bits)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,4 +1,7 @@
 """The accelerator: the only file that instantiates every block."""
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -101,10 +104,9 @@ class Accelerator(wiring.Component):
             Register.FAULT: sequencer.fault, Register.FAULT_INDEX: sequencer.fault_index,
             Register.CYCLES: sequencer.cycles, Register.GEMM_BUSY: busy["gemm"],
             Register.VECTOR_BUSY: busy["vector"], Register.BAD_FRAMES: host.bad_frames}
-        shown = Signal(REGISTER_BITS)
-        with m.Switch(address):
-            for name, value in values.items():
-                with m.Case(name.value):
-                    m.d.sync += shown.eq(value)
+        chosen = {name: register(m, address == name.value, f"chosen_{name.name.lower()}")
+                  for name in values}
+        shown = register(m, reduce(or_, (Mux(chosen[name], value, 0)
+                                         for name, value in values.items())), "shown")
         m.d.sync += host.bus.read_data.eq(
             Mux(host.bus.space == Space.REGISTER, shown, gemm.host_activation.as_unsigned()))

@@ -13,6 +13,7 @@ from rtl.carry import is_less
 from rtl.feeder import write_layout
 from rtl.instruction import layout
 from rtl.ram import READ_LATENCY, Ram
+from rtl.register import LocalRegister
 from rtl.requantize import Requantizer
 from rtl.tokens import TokenPort
 
@@ -121,35 +122,39 @@ class VectorUnit(wiring.Component):
 
     def _sequence(self, m: Module, loops: AffineLoops, word: Signal, current: data.View,
                   fill: data.View, filling: Signal) -> None:
-        """Take an instruction with its tokens, run its steps, drain, give its tokens."""
-        offered = data.View(current.shape(), self.i.payload)
+        """Take an instruction, wait for its token, run its steps, drain, give its token."""
         draining = Signal(range(self.WRITE_LATENCY + 2))
         words = Signal(len(fill.words))
-        stepping = Signal()     # state STEP in a register of its own: it drives every loop
-        m.d.comb += loops.step.eq(stepping)
-        m.d.comb += self.tokens.pop.eq(self.i.ready & self.i.valid & offered.pop_prev)
+        # What drives every loop comes from registers of its own, one for each stream.
+        will_start, will_step = Signal(), Signal()
+        m.d.sync += loops.start.eq(will_start)
+        m.submodules.steps = steps = LocalRegister(1 + len(loops.stream_steps))
+        m.d.comb += [steps.i.eq(will_step.replicate(len(steps.i))),
+                     Cat(loops.step, loops.stream_steps).eq(steps.o),
+                     self.stepping.eq(loops.step | filling)]
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [self.idle.eq(~self.i.valid),
-                             self.i.ready.eq(~offered.pop_prev | self.tokens.available)]
-                with m.If(self.i.valid & self.i.ready):
-                    m.d.sync += word.eq(self.i.payload)
+                m.d.comb += [self.idle.eq(~self.i.valid), self.i.ready.eq(1)]
+                m.d.sync += word.eq(self.i.payload)
+                with m.If(self.i.valid):
+                    m.next = "WAIT"
+            with m.State("WAIT"):
+                with m.If(~current.pop_prev | self.tokens.available):
+                    m.d.comb += [self.tokens.pop.eq(current.pop_prev), will_start.eq(1)]
                     m.next = "START"
             with m.State("START"):
-                m.d.comb += loops.start.eq(1)
-                m.d.sync += stepping.eq(current.opcode != Opcode.FILL)
                 m.d.sync += [draining.eq(self.WRITE_LATENCY + 1), words.eq(fill.words)]
                 with m.If(current.opcode == Opcode.FILL):
                     m.next = "FILL"
                 with m.Else():
+                    m.d.comb += will_step.eq(1)
                     m.next = "STEP"
             with m.State("STEP"):
-                m.d.comb += self.stepping.eq(1)
+                m.d.comb += will_step.eq(~loops.last)
                 with m.If(loops.last):
-                    m.d.sync += stepping.eq(0)
                     m.next = "DRAIN"
             with m.State("FILL"):
-                m.d.comb += [filling.eq(1), self.stepping.eq(1)]
+                m.d.comb += filling.eq(1)
                 m.d.sync += words.eq(words - 1)
                 with m.If(words == 1):
                     m.next = "DRAIN"

@@ -1,5 +1,5 @@
 """Weight scratchpad: a whole tile of weights at the array's own pace, and each row's offset."""
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -55,32 +55,37 @@ class WeightStore(wiring.Component):
         m = Module()
         c = self.config
         row_bits = (c.row_slots - 1).bit_length()
-        w_addr = register(m, self.w_addr, "write_address")
-        w_data = Signal(self.row_layout, name="write_data")
-        m.d.sync += w_data.eq(self.w_data)
-        w_en = register(m, self.w_en, "write_enable")
+        # Host writes travel down from row to row as well, so that rows share no wire; each has
+        # its own register to say that it is meant.
+        form = data.StructLayout({"address": self.w_addr.shape(), "word": self.row_layout,
+                                  "enable": 1})
+        above = data.View(form, Cat(self.w_addr, self.w_data, self.w_en))
+        writes, meant = [], []
+        for row in range(c.rows):
+            meant.append(register(m, above.enable & (above.address[:row_bits] == row),
+                                  f"meant_{row}"))
+            writes.append(data.View(form, register(m, above.as_value(), f"write_{row}")))
+            above = writes[-1]
 
         def bank(name: str, row: int, bits: int, tile: Value, value: Value) -> Value:
             """One memory of this row; returns what it reads at ``tile``."""
             m.submodules[f"{name}_{row}"] = ram = Ram(bits, c.weight_depth)
-            m.d.comb += [ram.r0_addr.eq(tile), ram.w_addr.eq(w_addr[row_bits:]),
-                         ram.w_data[0].eq(value), ram.w_en.eq(w_en & (w_addr[:row_bits] == row))]
+            m.d.comb += [ram.r0_addr.eq(tile), ram.w_addr.eq(writes[row].address[row_bits:]),
+                         ram.w_data[0].eq(value), ram.w_en.eq(meant[row])]
             return ram.r0_data[0]
 
         offset_tile = self.tile
         for row in range(c.rows):
             m.d.comb += self.offsets[row].eq(
-                bank("offset", row, offset_bits(c), offset_tile, w_data.offset))
+                bank("offset", row, offset_bits(c), offset_tile, writes[row].word.offset))
             offset_tile = delay(m, offset_tile, c.array.row_step(row + 1), f"offset_tile_{row}")
         group_tile = delay(m, self.tile, self.swap_delay, "group_tile")
         for first in range(0, c.cols, GROUP_COLS):
             cols = range(first, min(first + GROUP_COLS, c.cols))
             tile = group_tile
             for row in range(c.rows):
-                codes = data.ArrayLayout(c.weight_bits, len(cols))
-                value = Signal(codes, name=f"write_{first}_{row}")
-                m.d.comb += [value[i].eq(w_data.weights[col]) for i, col in enumerate(cols)]
-                read = bank(f"cols_{first}", row, codes.size, tile, value.as_value())
+                value = Cat(writes[row].word.weights[col] for col in cols)
+                read = bank(f"cols_{first}", row, len(value), tile, value)
                 m.d.comb += [self.weights[row][col].eq(read[i * c.weight_bits:][:c.weight_bits])
                              for i, col in enumerate(cols)]
                 tile = self._next_row(m, tile, row, f"tile_{first}_{row}")

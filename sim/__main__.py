@@ -1,9 +1,11 @@
-"""``make sim``: every unit and both demo networks on the emitted Verilog, against torch."""
+"""``make sim``: every unit, array and demo network on the emitted Verilog, against torch."""
 import argparse
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from accel.spec.presets import PRESETS, config_from
 from rtl.top import Accelerator
 from sim import units
 from sim.runner import BUILD, Outcome, run_bench, simulators
+from sim.sweep import Sweep, sweeps
 from sim.verilator import SimulatorError
 
 
@@ -54,6 +57,8 @@ def main() -> int:
         configs += [config_from("", file) for file in options.config or ()]
         images = 0 if options.skip_networks else options.images
         rows = list(_run(configs or list(PRESETS.values()), images, out))
+        if not configs:
+            rows += _sweeps(out)
     except (InputError, SimulatorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -81,6 +86,19 @@ def _run(configs: list[AccelConfig], images: int, out: Console) -> Iterator[Row]
             for name in NETWORKS if images else ():
                 progress.update(task, description=f"{config.name}: {name}, {images} images")
                 yield _network(name, config, images)
+
+
+def _sweeps(out: Console) -> Iterator[Row]:
+    """The arrays of `sim.sweep`, several at a time."""
+    found = list(sweeps())
+    with (ProcessPoolExecutor(mp_context=get_context("spawn")) as pool,
+          Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+                   console=out, transient=True) as progress):
+        task = progress.add_task("", total=None)
+        outcomes = pool.map(Sweep.run, found)
+        for number, sweep in enumerate(found, 1):
+            progress.update(task, description=f"sweep {number}/{len(found)}: {sweep.name}")
+            yield Row(sweep.name, "-", "verilator", next(outcomes))
 
 
 def _network(name: str, config: AccelConfig, images: int) -> Row:

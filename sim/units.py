@@ -130,7 +130,7 @@ def _pe(spec: ArraySpec) -> UnitCheck:
                      {"o_sum": _delayed(_pack(sums, spec.sum_bits), latency, cycles)})
 
 
-def _array(spec: ArraySpec) -> UnitCheck:
+def array_check(spec: ArraySpec) -> UnitCheck:
     """Tiles of random length, back to back; the first are all extremes."""
     generator, tiles = torch.Generator().manual_seed(2), 24
     rows, cols, latency = spec.rows, spec.cols, SystolicArray.latency_of(spec)
@@ -238,5 +238,5 @@ def _requantizer(config: AccelConfig) -> UnitCheck:
     return UnitCheck("requantizer", Requantizer(config), inputs, {"o": expected[:cycles]})
 
 
-ARRAY_CHECKS: tuple[Callable[[ArraySpec], UnitCheck], ...] = (_pe, _array)
+ARRAY_CHECKS: tuple[Callable[[ArraySpec], UnitCheck], ...] = (_pe, array_check)
 LANE_CHECKS: tuple[Callable[[AccelConfig], UnitCheck], ...] = (_activation, _requantizer)

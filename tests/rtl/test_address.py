@@ -40,8 +40,10 @@ def test_walks_every_index(counts: tuple[int, ...], stall: bool) -> None:
                 if stall:
                     await ctx.tick().repeat(2)
                 ctx.set(dut.step, 1)
+                ctx.set(dut.stream_steps, 0b11)
                 await ctx.tick()
                 ctx.set(dut.step, 0)
+                ctx.set(dut.stream_steps, 0)
 
     pysim.run(dut, bench)
     assert seen == expected

@@ -18,6 +18,7 @@ def received(frames: list[bytes], data_bytes: int = 32) -> list[tuple[bool, byte
 
     async def feed(ctx: SimulatorContext) -> None:
         await pysim.send(ctx, dut.i, b"".join(frames))
+        await ctx.tick().repeat(4)      # until the last byte has been looked at
         sent.append(True)
 
     async def take(ctx: SimulatorContext) -> None:

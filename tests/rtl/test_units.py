@@ -41,7 +41,7 @@ def test_cells_equal_torch(cell, check) -> None:
                                                          (7, 2, 7)])
 def test_arrays_of_any_shape_equal_torch(rows: int, cols: int, band_rows: int) -> None:
     for cell in (("mac", "packed", 8, 8), ("shiftadd", "dsp", 8, 9)):
-        check = units._array(spec(*cell, rows, cols, band_rows))
+        check = units.array_check(spec(*cell, rows, cols, band_rows))
         assert pysim.mismatches(check) == []
 
 
