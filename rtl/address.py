@@ -24,8 +24,9 @@ class AffineLoops(wiring.Component):
 
     Members
     -------
-    stream_steps
-        ``step`` once more for each stream, as it drives more registers than one wire can well.
+    stream_starts, stream_steps
+        ``start`` and ``step`` once more for each stream: they drive more registers than one wire
+        can well.
     counts, bases, strides
         Loop counts; per stream a base and one stride per level.
     addresses
@@ -41,7 +42,8 @@ class AffineLoops(wiring.Component):
         levels = len(count_bits)
         streams = data.StructLayout({f"s{s}": bits for s, bits in enumerate(address_bits)})
         super().__init__({
-            "start": In(1), "step": In(1), "stream_steps": In(len(address_bits)),
+            "start": In(1), "step": In(1), "stream_starts": In(len(address_bits)),
+            "stream_steps": In(len(address_bits)),
             "counts": In(data.StructLayout({f"l{k}": b for k, b in enumerate(count_bits)})),
             "bases": In(streams),
             "strides": In(data.StructLayout({
@@ -80,7 +82,7 @@ class AffineLoops(wiring.Component):
             for k in levels:
                 steps = [(here[outer] + strides[outer])[:bits] & mover[outer].replicate(bits)
                          for outer in range(k + 1)]
-                with m.If(self.start):
+                with m.If(self.stream_starts[s]):
                     m.d.sync += here[k].eq(self.bases[stream])
                 with m.Elif(self.stream_steps[s] & mover[:k + 1].any()):
                     m.d.sync += here[k].eq(reduce(or_, steps))

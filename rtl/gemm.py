@@ -7,7 +7,7 @@ from accel.spec.config import AccelConfig
 from accel.spec.isa import Isa, Opcode
 from rtl.accumulator import REUSE_CYCLES, AccumulatorColumn, control_layout
 from rtl.address import AffineLoops
-from rtl.arith import delay
+from rtl.arith import delay, register
 from rtl.array import SystolicArray
 from rtl.feeder import RowFeeder, step_layout, write_layout
 from rtl.instruction import layout
@@ -72,6 +72,7 @@ class GemmControl(wiring.Component):
 
         m.d.comb += [
             loops.start.eq(fresh),
+            loops.stream_starts.eq(fresh.replicate(len(loops.stream_starts))),
             loops.counts.l0.eq(current.tiles), loops.counts.l1.eq(current.rows),
             loops.counts.l2.eq(current.cols),
             loops.bases.s0.eq(current.act_base), loops.bases.s1.eq(current.acc_base),
@@ -177,11 +178,12 @@ class GemmUnit(wiring.Component):
                 m.d.comb += [feeder.plain.eq(plain), self.host_activation.eq(feeder.x)]
             upper = feeder.o.as_value()
 
-        wave = self.STEP_DELAY + RowFeeder.latency + SystolicArray.latency_of(c.array)
+        wave = self.STEP_DELAY + RowFeeder.latency + SystolicArray.latency_of(c.array) + 1
         left = delay(m, control.control.as_value(), wave - AccumulatorColumn.sum_delay, "control")
         for col in range(c.cols):
             m.submodules[f"acc_{col}"] = column = AccumulatorColumn(c)
-            m.d.comb += [column.control.eq(left), column.sum.eq(array.sums[col]),
+            total = register(m, array.sums[col], f"sum_{col}")      # the way there is long
+            m.d.comb += [column.control.eq(left), column.sum.eq(total),
                          column.read_address.eq(self.acc_address),
                          self.acc_data[col].eq(column.read_data)]
             left = column.o.as_value()

@@ -18,6 +18,7 @@ from accel.spec.link import (
 from rtl.arith import delay, register, unsigned_as_signed
 from rtl.carry import is_less
 from rtl.link import COUNT_BYTES, FrameReceiver, FrameSender
+from rtl.queue import RegisterQueue
 from rtl.ram import READ_LATENCY
 
 #: Cycles until what is registered about a frame is right.
@@ -94,7 +95,10 @@ class HostPort(wiring.Component):
         m.submodules.receiver = receiver = FrameReceiver(c.frame_bytes)
         m.submodules.sender = sender = FrameSender()
         wiring.connect(m, receiver.i, wiring.flipped(self.i))
-        wiring.connect(m, wiring.flipped(self.o), sender.o)
+        # the sender must not wait for the wire's far end
+        m.submodules.outgoing = outgoing = RegisterQueue(8, 1)
+        wiring.connect(m, sender.o, outgoing.i)
+        wiring.connect(m, outgoing.o, wiring.flipped(self.o))
         header, bus = receiver.header, self.bus
 
         # what the addressed space is like, a cycle after its number has come

@@ -74,7 +74,7 @@ class FrameReceiver(wiring.Component):
                     byte.eq(Mux(escaped, Mux(marks["esc_end"], END, ESC), held))]
 
         header = Signal(HEADER.size)
-        room = self.length != self.depth
+        room = Signal(init=1)
         m.d.comb += [
             self.header.eq(header),
             self.sound.eq(crc.match_detected & ~damaged & (self.length > CRC_BYTES)),
@@ -86,12 +86,13 @@ class FrameReceiver(wiring.Component):
         with m.If(is_end):
             m.d.sync += self.waiting.eq(self.length.any() | is_bad)
         with m.If(is_data & room):
-            m.d.sync += self.length.eq(self.length + 1)
+            m.d.sync += [self.length.eq(self.length + 1), room.eq(self.length != self.depth - 1)]
         for index in range(HEADER.size // 8):
             with m.If(is_data & (self.length == index)):
                 m.d.sync += header[8 * index:][:8].eq(byte)
         with m.If(self.take):
-            m.d.sync += [self.waiting.eq(0), self.length.eq(0), damaged.eq(0), escaped.eq(0)]
+            m.d.sync += [self.waiting.eq(0), self.length.eq(0), damaged.eq(0), escaped.eq(0),
+                         room.eq(1)]
         return m
 
 
@@ -118,6 +119,9 @@ class FrameSender(wiring.Component):
         last, replaced = Signal(), Signal()     # it is the body's last; its ESC has gone
         sent = Signal()                         # it has gone, escaped or not
         position = Signal(range(CRC_BYTES))
+        loaded = Signal()                       # a byte of the body, in this cycle
+        m.d.sync += loaded.eq(0)
+        m.d.comb += [crc.data.eq(byte), crc.valid.eq(loaded)]
 
         def load(value: Value) -> None:
             m.d.sync += [byte.eq(value), special.eq((value == END) | (value == ESC))]
@@ -144,8 +148,8 @@ class FrameSender(wiring.Component):
             with m.State("OPEN"):
                 delimit("BODY")
             with m.State("BODY"):
-                m.d.comb += [self.i.ready.eq(1), crc.data.eq(self.i.payload.byte),
-                             crc.valid.eq(self.i.valid)]
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += loaded.eq(self.i.valid)
                 m.d.sync += [last.eq(self.i.payload.last), position.eq(0)]
                 load(self.i.payload.byte)
                 with m.If(self.i.valid):

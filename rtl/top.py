@@ -90,13 +90,13 @@ class Accelerator(wiring.Component):
         digest = int(self.config.digest, 16)
         start = register(m, write & (address == Register.CONTROL), "start")
         m.d.comb += [sequencer.entry.eq(register(m, word, "entry")), sequencer.start.eq(start)]
-        busy = {}
+        counting, busy = register(m, sequencer.running, "counting"), {}
         for unit, stepping in (("gemm", gemm.stepping), ("vector", vector.stepping)):
             busy[unit] = count = Signal(REGISTER_BITS, name=f"{unit}_busy")
             active = register(m, stepping, f"{unit}_active")
             with m.If(start & ~sequencer.running):
                 m.d.sync += count.eq(0)
-            with m.Elif(active & sequencer.running):
+            with m.Elif(active & counting):
                 m.d.sync += count.eq(count + 1)
         values = {
             Register.MAGIC: MAGIC, Register.DIGEST_LOW: digest & 0xFFFFFFFF,

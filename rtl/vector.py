@@ -127,11 +127,12 @@ class VectorUnit(wiring.Component):
         words = Signal(len(fill.words))
         # What drives every loop comes from registers of its own, one for each stream.
         will_start, will_step = Signal(), Signal()
-        m.d.sync += loops.start.eq(will_start)
-        m.submodules.steps = steps = LocalRegister(1 + len(loops.stream_steps))
-        m.d.comb += [steps.i.eq(will_step.replicate(len(steps.i))),
-                     Cat(loops.step, loops.stream_steps).eq(steps.o),
-                     self.stepping.eq(loops.step | filling)]
+        for name, flag, one, all_streams in (
+                ("starts", will_start, loops.start, loops.stream_starts),
+                ("steps", will_step, loops.step, loops.stream_steps)):
+            m.submodules[name] = held = LocalRegister(1 + len(all_streams))
+            m.d.comb += [held.i.eq(flag.replicate(len(held.i))), Cat(one, all_streams).eq(held.o)]
+        m.d.comb += self.stepping.eq(loops.step | filling)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += [self.idle.eq(~self.i.valid), self.i.ready.eq(1)]

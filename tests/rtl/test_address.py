@@ -28,8 +28,10 @@ def test_walks_every_index(counts: tuple[int, ...], stall: bool) -> None:
         for _ in range(2):      # the loops can be started again
             seen.clear()
             ctx.set(dut.start, 1)
+            ctx.set(dut.stream_starts, 0b11)
             await ctx.tick()
             ctx.set(dut.start, 0)
+            ctx.set(dut.stream_starts, 0)
             for number, index in enumerate(itertools.product(*map(range, counts))):
                 seen.append((ctx.get(dut.addresses.s0), ctx.get(dut.addresses.s1)))
                 first, last = ctx.get(dut.at_first), ctx.get(dut.at_last)
