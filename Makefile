@@ -6,7 +6,7 @@ PY     := $(BIN)/python
 PRESET ?= ecp5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test test-quick lint bitstream area train verilog lock clean
+.PHONY: help setup sim test test-quick lint bitstream area bench train verilog lock clean
 
 help:           ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bitstream: setup  ## Build the bitstream for BOARD (default ulx3s)
 
 area: setup     ## Report the area of PRESET (default ecp5)
 	@$(PY) -m accel.report area --preset $(PRESET)
+
+bench: setup    ## Report clock and size of arrays after place and route: an hour or more
+	@$(PY) -m accel.report timing
 
 verilog: setup  ## Write the Verilog of PRESET to build/PRESET/accel.v
 	@$(PY) -m rtl $(PRESET)

@@ -30,7 +30,8 @@ def _parser() -> argparse.ArgumentParser:
 def _list(console: Console) -> int:
     table = Table("board", "device", "preset", "clock MHz", "UART baud")
     for spec in BOARDS.values():
-        table.add_row(spec.name, spec.part, spec.preset, f"{spec.clock_mhz:g}", f"{spec.baud:,}")
+        table.add_row(spec.name, spec.device.part, spec.preset, f"{spec.clock_mhz:g}",
+                      f"{spec.baud:,}")
     console.print(table)
     return 0
 
@@ -43,7 +44,7 @@ def _build(options: argparse.Namespace, console: Console) -> int:
                       timeout_s=60 * options.timeout)
     result = done.result
     table = Table("figure", "value", "limit", "share",
-                  title=f"{spec.name} ({spec.part}), config {config.name} {config.digest}, "
+                  title=f"{spec.name} ({spec.device.part}), config {config.name} {config.digest}, "
                         f"seed {options.seed}")
     for name, clock in result["clocks"].items():
         target, achieved = clock["target_mhz"], clock["achieved_mhz"]

@@ -4,15 +4,9 @@ from typing import Any
 
 from accel.spec.config import AccelConfig, ConfigError
 from accel.spec.link import Space, space_shape
+from boards.devices import Device
 from boards.spec import BoardSpec
 
-#: LUT4s that a cell of yosys' ECP5 netlist occupies: a CCU2C is two LUTs and their carry, a
-#: TRELLIS_DPR16X4 four LUTs used as memory. PFUMX and L6MUX21, the wide multiplexers, sit behind
-#: the LUTs of their slice and cost none.
-LUT4_OF_CELL = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
-CELLS = {"FF": "TRELLIS_FF", "DSP": "MULT18X18D", "BRAM": "DP16KD"}
-#: nextpnr's names of the same resources.
-BELS = {"LUT4": "TRELLIS_COMB", **CELLS}
 BRAM_BITS = 18 * 1024
 BRAM_MAX_WIDTH = 36
 #: A memory of fewer bits may end in LUTs.
@@ -20,12 +14,6 @@ LUT_RAM_BITS = 2048
 #: A constraint that differs by more is not the one that was asked for (nextpnr counts in ps).
 CLOCK_TOLERANCE = 1e-3
 GLOBAL = "$glbnet$"  # how nextpnr marks a net on the global network
-
-
-def ecp5_usage(cells: Mapping[str, int]) -> dict[str, int]:
-    """LUT4, FF, DSP and BRAM of a netlist's cell counts by type."""
-    luts = sum(count * LUT4_OF_CELL.get(cell, 0) for cell, count in cells.items())
-    return {"LUT4": luts, **{name: cells.get(cell, 0) for name, cell in CELLS.items()}}
 
 
 def least_usage(config: AccelConfig) -> dict[str, int]:
@@ -45,30 +33,35 @@ def least_usage(config: AccelConfig) -> dict[str, int]:
 
 
 def check_config(config: AccelConfig, spec: BoardSpec) -> None:
-    """Raise `ConfigError` if ``config`` cannot fit, before any tool has run."""
-    need = least_usage(config)
+    """Raise `ConfigError` if ``config`` cannot work, before any tool has run."""
+    need, capacity = least_usage(config), spec.device.capacity
     causes = {"DSP": f"rows x cols = {config.rows} x {config.cols} MAC cells and "
                      f"{config.vector_lanes} vector lanes",
               "BRAM": f"weight_depth = {config.weight_depth}, act_depth = {config.act_depth}, "
                       f"acc_depth = {config.acc_depth}"}
-    if faults := [f"{name} at least {need[name]} of {spec.capacity[name]} ({causes[name]})"
-                  for name in need if need[name] > spec.capacity[name]]:
-        raise ConfigError(f"config {config.name!r} does not fit {spec.name} ({spec.part}): "
+    if faults := [f"{name} at least {need[name]} of {capacity[name]} ({causes[name]})"
+                  for name in need if need[name] > capacity[name]]:
+        raise ConfigError(f"config {config.name!r} does not fit {spec.name} ({spec.device.part}): "
                           + "; ".join(faults))
+    if fault := clock_fault(need["BRAM"], spec):
+        raise ConfigError(f"config {config.name!r} on {spec.name}: {fault}")
 
 
-def overfull(cells: Mapping[str, int], spec: BoardSpec) -> list[str]:
-    """Resources of a netlist that the device does not have, as ``LUT4 90000 of 83640``."""
-    usage = ecp5_usage(cells)
-    return [f"{name} {usage[name]} of {limit}" for name, limit in spec.capacity.items()
-            if usage[name] > limit]
+def clock_fault(bram: int, spec: BoardSpec) -> str:
+    """Why a design with ``bram`` block RAMs must not run at the board's clock, or nothing."""
+    limit = spec.device.limit_mhz(bram)
+    if limit is None or spec.clock_mhz <= limit:
+        return ""
+    return (f"clock must be at most {limit:g} MHz, not {spec.clock_mhz:g}: the design has block "
+            f"RAM, whose clock pulses would be too short, which nextpnr does not check; "
+            f"nearest: {limit:g}")
 
 
-def resources(report: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+def resources(report: Mapping[str, Any], device: Device) -> dict[str, dict[str, int]]:
     """Used and available by resource, after placement; ``report`` is nextpnr's JSON."""
     return {name: {"used": int(report["utilization"][bel]["used"]),
                    "available": int(report["utilization"][bel]["available"])}
-            for name, bel in BELS.items() if bel in report["utilization"]}
+            for name, bel in device.bels.items() if bel in report["utilization"]}
 
 
 def clocks(report: Mapping[str, Any], target_mhz: float) -> dict[str, dict[str, Any]]:

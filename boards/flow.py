@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from accel.spec.config import AccelConfig
-from boards import budget
+from boards import budget, netlist
 from boards.process import BuildError, run_tool
 from boards.spec import BoardSpec
-from boards.tools import BUILD, PYPI, Tool, find_tool, variable, write_atomic
+from boards.tools import BUILD, Tool, find_tool, variable, write_atomic
 from rtl.emit import free_collisions
 
 NAME = "top"
@@ -60,7 +60,7 @@ def make_plan(spec: BoardSpec, config: AccelConfig, seed: int) -> dict[str, str]
         script_after_synth=f"tee -q -o {NAME}.stat.json stat -json",
         # A missed clock is our verdict to give, with its end points, not nextpnr's to end on.
         nextpnr_opts=["--seed", str(seed), "--report", f"{NAME}.report.json",
-                      "--timing-allow-fail"],
+                      "--timing-allow-fail", *spec.device.effort],
         ecppack_opts=["--compress"])
     files = {name: text if isinstance(text, str) else text.decode()
              for name, text in plan.files.items()}
@@ -86,7 +86,8 @@ def tool_calls(files: Mapping[str, str]) -> list[tuple[str, list[str]]]:
 
 def build_digest(files: Mapping[str, str], tools: Mapping[str, Tool], seed: int) -> str:
     """Name of a build: 16 hex digits over all that decides its outcome."""
-    content = [sorted(files.items()), sorted((t.name, t.version) for t in tools.values()), seed]
+    content = [sorted(files.items()), sorted((t.name, t.version) for t in tools.values()), seed,
+               netlist.DIGEST]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -99,7 +100,7 @@ def build(spec: BoardSpec, config: AccelConfig, *, seed: int = 1, clock_mhz: flo
     """
     spec = replace(spec, clock_mhz=clock_mhz) if clock_mhz is not None else spec
     budget.check_config(config, spec)
-    tools = {name: find_tool(name) for name in PYPI}
+    tools = {name: find_tool(name) for name in TITLES}
     files = make_plan(spec, config, seed)
     digest = build_digest(files, tools, seed)
     folder = BUILD / "boards" / f"{spec.name}-{config.name}-{digest}"
@@ -142,6 +143,7 @@ def _make(spec: BoardSpec, config: AccelConfig, seed: int, files: Mapping[str, s
                 timeout_s=timeout_s, quiet=quiet), 1)
             if name == "yosys":
                 _check_netlist(work, spec)
+                netlist.relax_file(work / f"{NAME}.json")
         result = _result(spec, config, seed, tools, seconds, work)
         (work / "result.json").write_text(json.dumps(result, indent=1) + "\n")
         return result
@@ -158,9 +160,11 @@ def _make(spec: BoardSpec, config: AccelConfig, seed: int, files: Mapping[str, s
 def _check_netlist(work: Path, spec: BoardSpec) -> None:
     stat = json.loads((work / f"{NAME}.stat.json").read_text())
     cells = stat["design"]["num_cells_by_type"]
-    if faults := budget.overfull(cells, spec):
-        raise BuildError(f"the netlist does not fit {spec.name} ({spec.part}): {'; '.join(faults)}"
-                         f"; log: {work / LOGS['yosys']}")
+    if faults := spec.device.overfull(cells):
+        raise BuildError(f"the netlist does not fit {spec.name} ({spec.device.part}): "
+                         f"{'; '.join(faults)}; log: {work / LOGS['yosys']}")
+    if fault := budget.clock_fault(spec.device.usage(cells)["BRAM"], spec):
+        raise BuildError(f"{spec.name}: {fault}")
 
 
 def _result(spec: BoardSpec, config: AccelConfig, seed: int, tools: Mapping[str, Tool],
@@ -169,9 +173,9 @@ def _result(spec: BoardSpec, config: AccelConfig, seed: int, tools: Mapping[str,
     clocks = budget.clocks(report, spec.clock_mhz)
     bitstream = (work / f"{NAME}.bit").read_bytes()
     return {
-        "board": spec.name, "part": spec.part, "preset": config.name,
+        "board": spec.name, "part": spec.device.part, "preset": config.name,
         "config_digest": config.digest, "seed": seed, "clocks": clocks,
-        "resources": budget.resources(report),
+        "resources": budget.resources(report, spec.device),
         "critical_path": budget.critical_path(report, str(clocks["sync"]["net"])),
         "seconds": dict(seconds), "tools": {name: tool.record() for name, tool in tools.items()},
         "baud": spec.baud, "bytes": len(bitstream),

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from boards.tools import Tool
 
 _POLL_S = 0.2
 _TAIL_LINES = 8
+_running: set["subprocess.Popen[bytes]"] = set()
 
 
 class BuildError(RuntimeError):
@@ -33,14 +34,16 @@ def run_tool(tool: Tool, arguments: Sequence[str], folder: Path, *, title: str, 
     console = Console(stderr=True, quiet=quiet)
     start = time.monotonic()
     output = log.with_name(log.name + ".out")
-    with output.open("wb") as sink, _terminable():
+    with output.open("wb") as sink, terminable():
         # A session of its own, so that a time-out ends the tool's children too.
         process = subprocess.Popen([tool.path, *arguments], cwd=folder, stdout=sink,
                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                    start_new_session=True)
+        _running.add(process)
         try:
             code = _wait(process, console, title, timeout_s, start)
         finally:
+            _running.discard(process)
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -56,6 +59,13 @@ def run_tool(tool: Tool, arguments: Sequence[str], folder: Path, *, title: str, 
     return seconds
 
 
+def stop_tools() -> None:
+    """End the tools that run now, in all threads; their `run_tool` raises `BuildError`."""
+    for process in [*_running]:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def error_lines(*logs: Path) -> list[str]:
     """Last error lines of the logs that exist, or the last lines if none looks like an error."""
     lines = [line.rstrip() for log in logs if log.exists()
@@ -65,7 +75,7 @@ def error_lines(*logs: Path) -> list[str]:
 
 
 @contextmanager
-def _terminable() -> Generator[None]:
+def terminable() -> Generator[None]:
     """Turn SIGTERM (``timeout``, ``make``) into an exit that unwinds, so that no tool survives."""
     if threading.current_thread() is not threading.main_thread():
         yield

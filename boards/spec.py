@@ -1,8 +1,9 @@
 """What a board offers."""
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
+
+from boards.devices import Device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,10 +14,8 @@ class BoardSpec:
     ----------
     platform
         Platform class as ``module:class``.
-    part
-        The device, for people.
-    capacity
-        Units on the device by resource: LUT4, FF, DSP (18 x 18 multipliers), BRAM (18 Kbit).
+    device
+        The device on it, with its capacity and limits.
     preset
         Configuration that is built when none is named.
     clock_resource, clock_input_mhz
@@ -33,8 +32,7 @@ class BoardSpec:
 
     name: str
     platform: str
-    part: str
-    capacity: Mapping[str, int]
+    device: Device
     preset: str
     clock_resource: str
     clock_input_mhz: float

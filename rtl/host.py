@@ -22,7 +22,7 @@ from rtl.queue import RegisterQueue
 from rtl.ram import READ_LATENCY
 
 #: Cycles until what is registered about a frame is right.
-SETTLE_CYCLES = 4
+SETTLE_CYCLES = 5
 
 
 def bus_signature(config: AccelConfig) -> wiring.Signature:
@@ -132,6 +132,17 @@ class HostPort(wiring.Component):
         end = register(m, header.address + words, "end_address")
         beyond = register(m, is_less(m, unsigned_as_signed(depth), unsigned_as_signed(end),
                                      "bound"), "beyond_space")
+        verdict = Signal(Status)
+        with m.If(damaged):
+            m.d.sync += verdict.eq(Status.BAD_FRAME)
+        with m.Elif(~known):
+            m.d.sync += verdict.eq(Status.BAD_COMMAND)
+        with m.Elif(busy):
+            m.d.sync += verdict.eq(Status.BUSY)
+        with m.Elif((header.command == Command.WRITE) | (may_read & fits_frame)):
+            m.d.sync += verdict.eq(Status.OK)
+        with m.Else():
+            m.d.sync += verdict.eq(Status.BAD_COMMAND)
         pause = Signal(range(SETTLE_CYCLES))
         m.d.sync += pause.eq(pause - pause.any())
 
@@ -148,7 +159,7 @@ class HostPort(wiring.Component):
 
         countdown = Countdown(m, last_byte, "bytes_to_send")
 
-        def reply(code: Status) -> None:
+        def reply(code: Status | Signal) -> None:
             m.d.sync += status.eq(code)
             m.next = "STATUS"
 
@@ -162,19 +173,13 @@ class HostPort(wiring.Component):
             with m.State("CHECK"):
                 with m.If(pause.any()):
                     pass
-                with m.Elif(damaged):
-                    m.d.sync += self.bad_frames.eq(self.bad_frames + 1)
-                    reply(Status.BAD_FRAME)
-                with m.Elif(~known):
-                    reply(Status.BAD_COMMAND)
-                with m.Elif(busy):
-                    reply(Status.BUSY)
-                with m.Elif(header.command == Command.WRITE):
-                    m.next = "COUNT"
-                with m.Elif(may_read & fits_frame):
+                with m.Elif(verdict != Status.OK):
+                    m.d.sync += self.bad_frames.eq(self.bad_frames + damaged)
+                    reply(verdict)
+                with m.Elif(reading):
                     m.next = "BOUNDS"
                 with m.Else():
-                    reply(Status.BAD_COMMAND)
+                    m.next = "COUNT"
             with m.State("COUNT"):      # the data's words, by subtraction
                 with m.If(pause.any()):
                     pass

@@ -2,7 +2,7 @@
 from functools import reduce
 from operator import and_
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +16,7 @@ from rtl.ram import READ_LATENCY, Ram
 from rtl.tokens import TokenExchange
 
 QUEUE_DEPTH = 3
-#: From a counter to the decoded instruction: memory, word register, opcode register.
+#: From a counter to the decoded instruction: memory, word register, registers of what it is.
 FETCH_CYCLES = READ_LATENCY + 2
 
 
@@ -67,14 +67,18 @@ class Sequencer(wiring.Component):
         # as wide as an instruction.
         word = register(m, memory.r0_data[0], "word")
         header = data.View(layout(self.isa, Opcode.FINISH), word)
-        opcode = register(m, header.opcode, "opcode")
-        stray, push = {}, {}
+        finish = register(m, header.opcode == Opcode.FINISH, "finish")
+        meant, push, stray = {}, {}, Const(0)
         for unit, queue in queues.items():
             name, flags = unit.name.lower(), [header[flag] for flag in stray_tokens(unit)]
-            stray[unit] = register(m, flags[0] | flags[1], f"{name}_stray")
+            is_meant = header.opcode.matches(*(op.value for op, where in UNIT_OF.items()
+                                               if where == unit))
+            meant[unit] = register(m, is_meant, f"for_{name}")
+            stray |= is_meant & (flags[0] | flags[1])
             push[unit] = Signal(name=f"{name}_push")
             m.d.sync += push[unit].eq(0)
             m.d.comb += [queue.i.payload.eq(word), queue.i.valid.eq(push[unit])]
+        stray = register(m, stray, "stray")
         with m.If(self.running):
             m.d.sync += self.cycles.eq(self.cycles + 1)
         quiet = register(m, self.units_idle & ~any_waiting(queues), "quiet")
@@ -92,7 +96,21 @@ class Sequencer(wiring.Component):
                 with m.If(fetching == 0):
                     m.next = "DISPATCH"
             with m.State("DISPATCH"):
-                self._dispatch(m, queues, opcode, stray, push, counter, fetching)
+                def stop(fault: FaultCode) -> None:
+                    m.d.sync += [self.fault.eq(fault), self.fault_index.eq(counter)]
+                    m.next = "STOP"
+
+                with m.If(finish):
+                    m.next = "STOP"
+                with m.Elif(stray):
+                    stop(FaultCode.BAD_TOKENS)
+                for unit, queue in queues.items():
+                    with m.Elif(meant[unit]), m.If(queue.i.ready):
+                        m.d.sync += [push[unit].eq(1), counter.eq(counter + 1),
+                                     fetching.eq(FETCH_CYCLES)]
+                        m.next = "FETCH"
+                with m.Else():
+                    stop(FaultCode.BAD_OPCODE)
             with m.State("STOP"):
                 # the last tokens are counted some cycles after the units come to rest
                 m.d.sync += settling.eq(Mux(quiet, settling - 1, TokenExchange.LATENCY))
@@ -102,27 +120,6 @@ class Sequencer(wiring.Component):
                                      self.fault_index.eq(counter)]
                     m.next = "IDLE"
         return m
-
-    def _dispatch(self, m: Module, queues: dict[Unit, RegisterQueue], opcode: Signal,
-                  stray: dict[Unit, Signal], push: dict[Unit, Signal], counter: Signal,
-                  fetching: Signal) -> None:
-        def stop(fault: FaultCode) -> None:
-            m.d.sync += [self.fault.eq(fault), self.fault_index.eq(counter)]
-            m.next = "STOP"
-
-        with m.Switch(opcode):
-            with m.Case(Opcode.FINISH.value):
-                m.next = "STOP"
-            for unit, queue in queues.items():
-                with m.Case(*(op.value for op, where in UNIT_OF.items() if where == unit)):
-                    with m.If(stray[unit]):
-                        stop(FaultCode.BAD_TOKENS)
-                    with m.Elif(queue.i.ready):
-                        m.d.sync += [push[unit].eq(1), counter.eq(counter + 1),
-                                     fetching.eq(FETCH_CYCLES)]
-                        m.next = "FETCH"
-            with m.Default():
-                stop(FaultCode.BAD_OPCODE)
 
 
 def any_waiting(queues: dict[Unit, RegisterQueue]) -> Value:

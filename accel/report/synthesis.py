@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boards.budget import ecp5_usage
+from boards.devices import ECP5 as ECP5_DEVICE
 from boards.process import run_tool
 from boards.tools import BUILD, Tool
 
@@ -152,7 +152,7 @@ def synthesise(text: str, unit: Unit, flavour: Flavour, tool: Tool, *, title: st
         return {"um2": round(float(design["area"]), 3)}
     cells: dict[str, int] = design["num_cells_by_type"]
     if flavour.name == "ecp5":
-        return {**ecp5_usage(cells)}
+        return {**ECP5_DEVICE.usage(cells)}
     return {"ge": gate_equivalents(cells.items()), "ff": cells.get("$_DFF_P_", 0),
             "memory_bits": memory_bits(text, unit)}
 

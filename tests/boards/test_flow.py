@@ -36,7 +36,8 @@ edge = "posedge " + clock
 report = {{"fmax": {{clock: {{"constraint": settings["constraint"], "achieved": 61.25}}}},
           "critical_paths": [{{"from": edge, "to": edge, "path": path}}],
           "utilization": {{"TRELLIS_COMB": {{"used": 7, "available": 83640}}}}}}
-outputs = {{"yosys": {{"top.stat.json": {{"design": {{"num_cells_by_type": settings["cells"]}}}}}},
+outputs = {{"yosys": {{"top.stat.json": {{"design": {{"num_cells_by_type": settings["cells"]}}}},
+                     "top.json": settings["netlist"]}},
            "nextpnr-ecp5": {{"top.report.json": report}}, "ecppack": {{"top.bit": 1}}}}
 for file, content in outputs[name].items():
     pathlib.Path(file).write_text(json.dumps(content))
@@ -58,9 +59,11 @@ class Fakes:
         self.folder = folder
         self.change()
 
-    def change(self, fail: str = "", constraint: float = 60.002, cells: dict | None = None) -> None:
+    def change(self, fail: str = "", constraint: float = 60.002, cells: dict | None = None,
+               netlist: dict | None = None) -> None:
         (self.folder / "settings.json").write_text(json.dumps(
-            {"fail": fail, "constraint": constraint, "cells": cells or {"LUT4": 7}}))
+            {"fail": fail, "constraint": constraint, "cells": cells or {"LUT4": 7},
+             "netlist": netlist or {"modules": {}}}))
 
     @property
     def calls(self) -> list[str]:
@@ -76,7 +79,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
     monkeypatch.setattr(tools, "BUILD", tmp_path / "build")
     monkeypatch.setattr(flow, "BUILD", tmp_path / "build")
     monkeypatch.setattr(flow, "make_plan", lambda spec, config, seed: files)
-    for name in tools.PYPI:
+    for name in flow.TITLES:
         path = tmp_path / name
         path.write_text(FAKE_TOOL.format(python=sys.executable))
         path.chmod(0o755)
@@ -128,7 +131,7 @@ def test_a_damaged_build_is_not_trusted(fakes: Fakes) -> None:
     assert not flow.build(BOARD, NANO, quiet=True).cached
 
 
-@pytest.mark.parametrize("tool", tools.PYPI)
+@pytest.mark.parametrize("tool", flow.TITLES)
 def test_a_failing_tool_leaves_its_log_and_no_build(fakes: Fakes, tool: str) -> None:
     fakes.change(fail=tool)
     with pytest.raises(BuildError, match=f"{tool} ended with code 1; log: .*failed") as failure:
@@ -160,6 +163,29 @@ def test_an_overfull_netlist_stops_before_placement(fakes: Fakes) -> None:
     with pytest.raises(BuildError, match=r"does not fit .*LUT4 84000 of 83640; DSP 157 of 156"):
         flow.build(BOARD, NANO, quiet=True)
     assert fakes.calls == ["yosys"]
+
+
+def test_nextpnr_gets_relaxed_carry_chains(fakes: Fakes) -> None:
+    cell = {"type": "CCU2C", "parameters": {"INIT0": "0"}, "port_directions": {"COUT": "output"},
+            "connections": {"CIN": ["0"], "COUT": [7]}}
+    fakes.change(netlist={"modules": {"top": {"ports": {}, "cells": {"slice": cell}}}})
+    done = flow.build(BOARD, NANO, quiet=True)
+    netlist = json.loads((done.folder / "top.json").read_text())
+    assert netlist["modules"]["top"]["cells"]["slice"]["connections"] == {
+        "CIN": ["x"], "COUT": ["x"]}
+
+
+def test_block_ram_limits_the_clock(fakes: Fakes) -> None:
+    """Nextpnr does not know that the block RAM needs clock pulses of 2.359 ns."""
+    message = "clock must be at most 212 MHz, not 225: the design has block RAM"
+    with pytest.raises(ConfigError, match=message):
+        flow.build(ULX3S, PRESETS["ecp5"], clock_mhz=225)
+    fakes.change(cells={"DP16KD": 1})
+    with pytest.raises(BuildError, match=message):
+        flow.build(ULX3S, NANO, clock_mhz=225, quiet=True)
+    assert fakes.calls == ["yosys"]
+    fakes.change(constraint=225)
+    assert "clock missed" in flow.build(ULX3S, NANO, clock_mhz=225, quiet=True).failure
 
 
 def test_a_slow_tool_is_stopped(fakes: Fakes) -> None:

@@ -1,0 +1,27 @@
+"""Options that several reports share."""
+import argparse
+
+from accel.spec.errors import InputError
+from accel.spec.presets import PRESETS
+
+
+class OptionError(InputError):
+    """An option's value that cannot be used."""
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Options of a report about one configuration."""
+    parser.add_argument("--preset", default="ecp5", help=f"{', '.join(PRESETS)}; default ecp5")
+    parser.add_argument("--config", metavar="FILE.toml", help="instead of a preset")
+
+
+def at_least(name: str, least: int, value: int) -> None:
+    """Raise `OptionError` if option ``name`` is smaller than ``least``."""
+    if value < least:
+        raise OptionError(f"{name} must be at least {least}, not {value}")
+
+
+def positive(name: str, value: float) -> None:
+    """Raise `OptionError` if option ``name`` is not a number above 0."""
+    if not value > 0:
+        raise OptionError(f"{name} must be more than 0, not {value:g}")
