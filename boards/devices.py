@@ -28,6 +28,8 @@ class Device:
         Units of each resource that a cell of yosys' netlist takes, by a pattern of its type.
     bels
         nextpnr's names of the resources that it counts.
+    constant_luts
+        LUTs by which nextpnr drives constants, in any design.
     paired
         nextpnr counts cells that hold a LUT and a flip-flop, not either.
     bram_mhz
@@ -44,6 +46,7 @@ class Device:
     capacity: Mapping[str, int]
     cells: Mapping[str, Mapping[str, int]]
     bels: Mapping[str, str]
+    constant_luts: int = 0
     paired: bool = False
     bram_mhz: float | None = None
 
@@ -78,6 +81,7 @@ ECP5 = Device(
     cells={"LUT4": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}, "FF": {"TRELLIS_FF": 1},
            "DSP": {"MULT18X18D": 1}, "BRAM": {"DP16KD": 1}},
     bels={"LUT4": "TRELLIS_COMB", "FF": "TRELLIS_FF", "DSP": "MULT18X18D", "BRAM": "DP16KD"},
+    constant_luts=2,    # $PACKER_GND and $PACKER_VCC, in nextpnr's ecp5/pack.cc
     # Shortest high and low time of DP16KD's clock: 2.359 ns each at speed grade 6. Project
     # Trellis' timing database, which is derived from the delays (SDF) of the vendor's own tool;
     # nextpnr's import leaves out its entries of type "Width".

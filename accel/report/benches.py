@@ -69,7 +69,7 @@ class Bench:
                 "macs_per_cycle": self.macs_per_cycle}
 
     def elaborate(self) -> tuple[str, dict[str, int]]:
-        """RTLIL of the design in its harness, and the LUT4 and FF of the harness."""
+        """RTLIL of the design in its harness, and the LUT4 and FF that are not the array's."""
         # By name and late: Amaranth takes a second to load, and is untyped to mypy.
         emit, harness = import_module("rtl.emit"), import_module("rtl.harness")
         if self.array:
@@ -83,6 +83,7 @@ class Bench:
         wrapped = harness.Harness(component)
         # In a logic cell with LUT and flip-flop, those of the harness share one.
         lut4 = wrapped.ff if self.device.paired else wrapped.lut4
+        lut4 += self.device.constant_luts
         return str(emit.rtlil_text(wrapped, "top", platform)), {"LUT4": lut4, "FF": wrapped.ff}
 
 

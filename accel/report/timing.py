@@ -22,7 +22,8 @@ from boards.devices import ECP5, ICE40
 TARGET_MHZ = {ECP5.name: 300.0, ICE40.name: 70.0}
 NOTES = (
     ("Out of context: inputs from a chain of registers, outputs into a registered XOR tree; LUT4 "
-     "and FF are nextpnr's counts less the harness. On iCE40, LUT4 counts logic cells."),
+     "and FF are nextpnr's counts less the harness and the drivers of constants. On iCE40, LUT4 "
+     "counts logic cells."),
     ("Clock: nextpnr's after routing; best, median and worst of the seeds, the lower of two in the "
      "middle. Not measured on a chip."),
     (f"Block RAM on {ECP5.part}: at most {ECP5.bram_mhz:g} MHz, from the shortest clock pulse it "
