@@ -39,10 +39,13 @@ class Term(wiring.Component):
     ----------
     second, carry
         The adder's function and carry, as in `FusedAdder`.
+    resets
+        A weight that does not count resets registers.
     """
 
     second: Second = staticmethod(add)
     carry = "none"
+    resets = False
 
     def __init__(self, spec: ArraySpec, place: Place | None) -> None:
         self.spec, self.place = spec, place
@@ -158,6 +161,7 @@ class ShiftTerm(Term):
     def __init__(self, spec: ArraySpec, place: Place | None) -> None:
         super().__init__(spec, place)
         self.stages = self._stages(spec)
+        self.resets = not spec.switched
 
     @staticmethod
     def _stages(spec: ArraySpec) -> int:
@@ -189,8 +193,12 @@ class ShiftTerm(Term):
             negative &= on
         for stage in range(self.stages):
             if stage < top:
-                wide = extended(value, len(value) + (1 << stage))
-                value = Mux(exponent[stage], Cat(Const(0, 1 << stage), value), wide)
+                move = 1 << stage
+                wide = extended(value, len(value) + move)
+                # the bits that become empty as an AND: yosys would make resets of a multiplexer
+                # with a constant, slower ones than data
+                value = Cat(wide[:move] & ~exponent[stage].replicate(move),
+                            Mux(exponent[stage], value, wide[move:]))
             if stage == self.stages - 1:
                 value ^= negative.replicate(len(value))
             value = register(m, value, f"shifted_{stage}")
