@@ -19,10 +19,11 @@ GLOBAL = "$glbnet$"  # how nextpnr marks a net on the global network
 def least_usage(config: AccelConfig) -> dict[str, int]:
     """What any implementation of ``config`` needs at least; certain, so a reason to refuse.
 
-    DSP: one multiplier per MAC cell and one per vector lane (ours has more). BRAM: each memory
-    once, as wide as a block allows.
+    DSP: one slice per MAC element, which may span two columns, and one per vector lane (ours has
+    more). BRAM: each memory once, as wide as a block allows.
     """
-    cells = config.rows * config.cols if config.cell == "mac" else 0
+    slices = config.rows * -(-config.cols // config.array.span)
+    cells = slices if config.cell == "mac" and config.multiplier != "lut" else 0
     memories = [(depth, bits) for depth, bits in (
         space_shape(config, space) for space in
         (Space.INSTRUCTION, Space.WEIGHT, Space.PARAM, Space.ACTIVATION))]
@@ -35,7 +36,7 @@ def least_usage(config: AccelConfig) -> dict[str, int]:
 def check_config(config: AccelConfig, spec: BoardSpec) -> None:
     """Raise `ConfigError` if ``config`` cannot work, before any tool has run."""
     need, capacity = least_usage(config), spec.device.capacity
-    causes = {"DSP": f"rows x cols = {config.rows} x {config.cols} MAC cells and "
+    causes = {"DSP": f"rows x cols = {config.rows} x {config.cols} MAC cells ({config.multiplier}) and "
                      f"{config.vector_lanes} vector lanes",
               "BRAM": f"weight_depth = {config.weight_depth}, act_depth = {config.act_depth}, "
                       f"acc_depth = {config.acc_depth}"}

@@ -236,3 +236,9 @@ def test_real_bitstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert done.result["resources"]["DSP"] == {"used": 3, "available": 156}
     assert done.result["critical_path"]["from"]
     assert flow.build(spec, NANO, seed=3).cached
+
+
+@pytest.mark.parametrize(("multiplier", "slices"), [("dsp", 27), ("packed", 15), ("lut", 0)])
+def test_slices_follow_the_way_to_multiply(multiplier: str, slices: int) -> None:
+    config = replace(PRESETS["tiny"], rows=3, cols=9, multiplier=multiplier)
+    assert budget.least_usage(config)["DSP"] == slices + config.vector_lanes
