@@ -36,8 +36,8 @@ def least_usage(config: AccelConfig) -> dict[str, int]:
 def check_config(config: AccelConfig, spec: BoardSpec) -> None:
     """Raise `ConfigError` if ``config`` cannot work, before any tool has run."""
     need, capacity = least_usage(config), spec.device.capacity
-    causes = {"DSP": f"rows x cols = {config.rows} x {config.cols} MAC cells ({config.multiplier}) and "
-                     f"{config.vector_lanes} vector lanes",
+    causes = {"DSP": f"rows x cols = {config.rows} x {config.cols} MAC cells "
+                     f"({config.multiplier}) and {config.vector_lanes} vector lanes",
               "BRAM": f"weight_depth = {config.weight_depth}, act_depth = {config.act_depth}, "
                       f"acc_depth = {config.acc_depth}"}
     if faults := [f"{name} at least {need[name]} of {capacity[name]} ({causes[name]})"
