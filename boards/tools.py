@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -86,7 +87,8 @@ def environment(names: tuple[str, ...] = tuple(PYPI)) -> dict[str, str]:
 def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Write a file so that a reader finds the old content or all of the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # Threads may write the same path at once: benches of one netlist share a cache entry.
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     partial.write_bytes(content.encode() if isinstance(content, str) else content)
     partial.chmod(mode)
     partial.replace(path)

@@ -3,10 +3,12 @@
 Job: ``program`` (path; it keeps its tensors), ``config``, ``codes`` (n, c, h, w), ``golden``
 (tensor name -> array). Every stored tensor of every image is read back and compared.
 """
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cocotb
+import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 from cocotb.utils import get_sim_time
@@ -42,7 +44,11 @@ async def network(dut: Any) -> None:
             got = await link.converse(host.read_tensor(layout, config))
             score.compare(f"image {n}, tensor {name}",
                           job["golden"][name][n].reshape(-1).tolist(), got.reshape(-1).tolist(),
-                          layout.shape)
+                          partial(_place, layout.shape))
     score.cycles = round(get_sim_time("ns") / PERIOD)
     score.extra = {"counters": per_image, "outputs": outputs}
     score.write()
+
+
+def _place(shape: tuple[int, ...], index: int) -> tuple[int, ...]:
+    return tuple(map(int, np.unravel_index(index, shape)))

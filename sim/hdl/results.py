@@ -3,11 +3,9 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 
 def read_job() -> dict[str, Any]:
@@ -26,16 +24,15 @@ class Scoreboard:
         self._started = time.perf_counter()
 
     def compare(self, where: str, expected: Sequence[int], got: Sequence[int],
-                shape: tuple[int, ...] = (-1,)) -> None:
-        """Compare value by value; ``where`` names the layer or port, ``shape`` the tensor's."""
+                place: Callable[[int], object] = int) -> None:
+        """Compare value by value; ``where`` names the port, ``place`` the index in it."""
         wrong = [(index, e, g) for index, (e, g) in enumerate(zip(expected, got, strict=True))
                  if e != g]
         self.compared += len(expected)
         self.mismatches += len(wrong)
         if wrong and not self.first:
             index, e, g = wrong[0]
-            place = index if shape == (-1,) else tuple(map(int, np.unravel_index(index, shape)))
-            self.first = f"{where}, index {place}: expected {e}, got {g}"
+            self.first = f"{where}, index {place(index)}: expected {e}, got {g}"
 
     def write(self) -> None:
         """Write the result file; without one the run counts as broken."""

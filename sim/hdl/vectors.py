@@ -25,6 +25,7 @@ async def vectors(dut: Any) -> None:
     inputs = [(getattr(dut, name), words) for name, words in job["inputs"].items()]
     wanted = {name: [] for name in job["expected"]}
     seen = {name: [] for name in job["expected"]}
+    looked = {name: [] for name in job["expected"]}     # in which cycles
     cycles = len(next(iter(job["inputs"].values())))
     for cycle in range(cycles):
         if clocked:
@@ -34,11 +35,13 @@ async def vectors(dut: Any) -> None:
         await Timer(PERIOD / 4, unit="ns")
         for name, words in job["expected"].items():
             if words[cycle] is not None:
+                looked[name].append(cycle)
                 wanted[name].append(words[cycle])
                 value = getattr(dut, name).value
                 # a port of one bit is a Logic, which has no to_unsigned()
                 seen[name].append(int(value) if value.is_resolvable else str(value))
     for name in wanted:
-        score.compare(f"{job['name']}, port {name}", wanted[name], seen[name])
+        score.compare(f"{job['name']}, port {name}", wanted[name], seen[name],
+                      looked[name].__getitem__)
     score.cycles = cycles
     score.write()

@@ -1,6 +1,7 @@
 """Which tool is taken, what it says it is, and the yosys command line over pyosys."""
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,11 @@ def test_yosys_errors_reach_stderr_and_the_log(tmp_path: Path) -> None:
     assert done.stderr.startswith("ERROR: File `none.il' not found")
     assert "ERROR" in (tmp_path / "a.log").read_text()
     assert run_yosys("what.txt", folder=tmp_path).returncode == 2
+
+
+def test_threads_may_write_one_path(tmp_path: Path) -> None:
+    path, contents = tmp_path / "a.json", [str(digit) * 100_000 for digit in range(8)]
+    with ThreadPoolExecutor(len(contents)) as pool:
+        list(pool.map(lambda content: tools.write_atomic(path, content), contents * 20))
+    assert path.read_text() in contents
+    assert list(tmp_path.iterdir()) == [path]

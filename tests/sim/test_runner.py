@@ -21,7 +21,7 @@ def test_a_wrong_value_is_found(simulator: str) -> None:
     check = units._activation(replace(ONE_BY_ONE, activations=("relu",)))
     right = run_bench(check.component, "vectors", check.job, simulator=simulator)
     assert (right.mismatches, right.first, right.waves) == (0, "", "")
-    assert right.compared == len(check.expected["o"])
+    assert right.compared == len([value for value in check.expected["o"] if value is not None])
 
     check.expected["o"][300] ^= 1
     check.expected["o"][301] ^= 1
