@@ -1,7 +1,7 @@
 """Processing element: the frame around a term, one for all kinds."""
 from typing import Any
 
-from amaranth.hdl import Const, Module, Signal, Value, signed
+from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,13 +60,10 @@ class Pe(wiring.Component):
         m.submodules.term = term = term_of(self.spec)(self.spec, self.place)
         codes = data.ArrayLayout(self.spec.cell.weight_bits, self.spec.span)
         weights = Signal(codes)
-        # the bit that says that a weight counts is kept inverted: it resets registers
-        top = Const(1 << (self.spec.cell.weight_bits - 1) if term.resets else 0,
-                    self.spec.cell.weight_bits).replicate(self.spec.span)
         with m.If(self.i_swap):
-            m.d.sync += weights.eq(self.w.as_value() ^ top)
+            m.d.sync += weights.eq(self.w)
         x = self._pass_on(m, self.i_x, self.o_x, "x")
-        m.d.comb += [term.x.eq(x), term.w.eq(weights.as_value() ^ top)]
+        m.d.comb += [term.x.eq(x), term.w.eq(weights)]
         self._pass_on(m, self.i_swap, self.o_swap, "swap")
         if self.spec.switched:
             distance = Signal()

@@ -1,4 +1,4 @@
-"""A register that stays where it is needed."""
+"""Registers of which the designer knows more than synthesis."""
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -24,4 +24,23 @@ class LocalRegister(wiring.Component):
             trellis_ffs(m, self.i, self.o)
         else:
             m.d.sync += self.o.eq(self.i)
+        return m
+
+
+class MaskedRegister(wiring.Component):
+    """``o`` is ``i`` one cycle ago where ``on`` was set, else 0; the mask costs no LUT.
+
+    A flip-flop of ECP5 can invert its reset, which yosys does not use: it spends a LUT on the
+    inverse.
+    """
+
+    def __init__(self, bits: int) -> None:
+        super().__init__({"i": In(bits), "on": In(1), "o": Out(bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if is_target(platform):
+            trellis_ffs(m, self.i, self.o, self.on)
+        else:
+            m.d.sync += self.o.eq(self.i & self.on.replicate(len(self.i)))
         return m

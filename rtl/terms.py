@@ -11,6 +11,7 @@ from rtl.carry import FusedAdder, Second, a_masked, add, equal, select, subtract
 from rtl.ecp5.dsp import Place
 from rtl.multiplier import CarryMultiplier, Multiplier
 from rtl.pair import DualMultiplier, PackedMultiplier, PairMultiplier
+from rtl.register import MaskedRegister
 
 
 def operand_layout(spec: ArraySpec) -> data.StructLayout:
@@ -39,13 +40,10 @@ class Term(wiring.Component):
     ----------
     second, carry
         The adder's function and carry, as in `FusedAdder`.
-    resets
-        A weight that does not count resets registers.
     """
 
     second: Second = staticmethod(add)
     carry = "none"
-    resets = False
 
     def __init__(self, spec: ArraySpec, place: Place | None) -> None:
         self.spec, self.place = spec, place
@@ -161,7 +159,6 @@ class ShiftTerm(Term):
     def __init__(self, spec: ArraySpec, place: Place | None) -> None:
         super().__init__(spec, place)
         self.stages = self._stages(spec)
-        self.resets = not spec.switched
 
     @staticmethod
     def _stages(spec: ArraySpec) -> int:
@@ -201,10 +198,12 @@ class ShiftTerm(Term):
                             Mux(exponent[stage], value, wide[move:]))
             if stage == self.stages - 1:
                 value ^= negative.replicate(len(value))
-            value = register(m, value, f"shifted_{stage}")
-            if stage == 0:
-                with m.If(~on):     # a synchronous reset: it costs no LUT
-                    m.d.sync += value.eq(0)
+            if stage == 0 and not self.spec.switched:
+                m.submodules.masked = masked = MaskedRegister(len(value))
+                m.d.comb += [masked.i.eq(value), masked.on.eq(on)]
+                value = masked.o
+            else:
+                value = register(m, value, f"shifted_{stage}")
             negative = register(m, negative, f"negative_{stage}")
             exponent = register(m, exponent, f"exponent_{stage}")
         shifted = Cat(negative.replicate(1 << top), value)

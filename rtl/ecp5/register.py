@@ -2,10 +2,12 @@
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Value
 
 
-def trellis_ffs(m: Module, i: Value, o: Value) -> None:
-    """``o`` is ``i`` one cycle ago, bit by bit in flip-flops of its own."""
+def trellis_ffs(m: Module, i: Value, o: Value, on: Value | None = None) -> None:
+    """``o`` is ``i`` one cycle ago, bit by bit in flip-flops of its own; 0 if ``on`` was 0."""
+    # the slice itself inverts the net of its reset
+    reset, invert = (Const(0), "LSR") if on is None else (on, "INV")
     for bit in range(len(i)):
         m.submodules[f"bit_{bit}"] = Instance(
-            "TRELLIS_FF", p_GSR="AUTO", p_CEMUX="1", p_CLKMUX="CLK", p_LSRMUX="LSR",
-            p_REGSET="RESET", p_SRMODE="LSR_OVER_CE", i_CLK=ClockSignal(), i_LSR=Const(0),
+            "TRELLIS_FF", p_GSR="AUTO", p_CEMUX="1", p_CLKMUX="CLK", p_LSRMUX=invert,
+            p_REGSET="RESET", p_SRMODE="LSR_OVER_CE", i_CLK=ClockSignal(), i_LSR=reset,
             i_DI=i[bit], o_Q=o[bit])

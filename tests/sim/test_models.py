@@ -14,7 +14,7 @@ from rtl.ecp5.target import Ecp5Target
 from rtl.ice40.target import Ice40Target
 from rtl.multiplier import CarryMultiplier, Multiplier
 from rtl.pair import DualMultiplier, PackedMultiplier
-from rtl.register import LocalRegister
+from rtl.register import LocalRegister, MaskedRegister
 from sim import units, vendor
 from sim.runner import run_bench, simulators
 from sim.units import UnitCheck
@@ -219,7 +219,8 @@ TWINS: dict[str, tuple[Callable[[], wiring.Component], object]] = {
     "select and add": (lambda: FusedAdder(9, select), ECP5),
     "compare": (lambda: FusedAdder(6, equal, carry="one"), ECP5),
     "subtract": (lambda: FusedAdder(12, subtract_masked, carry="port"), ECP5),
-    "register": (lambda: LocalRegister(5), ECP5)}
+    "register": (lambda: LocalRegister(5), ECP5),
+    "masked register": (lambda: MaskedRegister(5), ECP5)}
 QUICK = ["multiplier 18x18", "dual multiplier 8x8", "subtract"]
 
 
