@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from accel.circuits.store import truth_table
 from accel.device import DeviceError, IntArray, padded_elements
 from accel.program import Program
 from accel.spec import numerics
@@ -14,7 +15,6 @@ from accel.spec.config import AccelConfig
 from accel.spec.isa import UNIT_OF, Instruction, Isa, Opcode, Unit, stray_tokens
 from accel.spec.link import Space
 from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
-from accel.spec.tables import truth_table
 
 BATCH = 250     # images at a time; bounds the memory
 

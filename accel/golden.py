@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from accel import graph
+from accel.circuits.store import truth_table
 from accel.spec.config import AccelConfig
-from accel.spec.tables import truth_table
 
 #: Images worked on at once; bounds the memory of a layer's windows.
 CHUNK = 100

@@ -5,11 +5,12 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from accel.files import BUILD, ROOT
 from accel.spec.errors import InputError
 from accel.spec.presets import PRESETS, config_from
 from boards.process import BuildError
 from boards.registry import BOARDS, board
-from boards.tools import BUILD, ROOT, ToolError
+from boards.tools import ToolError
 
 
 def _parser() -> argparse.ArgumentParser:

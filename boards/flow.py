@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from accel.files import BUILD, write_atomic
 from accel.spec.config import AccelConfig
 from boards import budget, netlist
 from boards.process import BuildError, run_tool
 from boards.spec import BoardSpec
-from boards.tools import BUILD, Tool, find_tool, variable, write_atomic
+from boards.tools import Tool, find_tool, variable
 from rtl.emit import free_collisions
 
 NAME = "top"

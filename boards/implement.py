@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accel.files import BUILD, write_atomic
 from boards import budget, netlist
 from boards.devices import Device
 from boards.process import BuildError, run_tool
-from boards.tools import BUILD, Tool, find_tool, write_atomic
+from boards.tools import Tool, find_tool
 
 #: What yosys and nextpnr append to names.
 _GENERATED = re.compile(r"_(TRELLIS_|LUT4_|CCU2C_|PFUMX_|L6MUX21_|MULT18|DP16KD|SB_).*")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from boards.tools import write_atomic
+from accel.files import write_atomic
 
 #: Names what the passes do, for the digest of a build.
 DIGEST = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]

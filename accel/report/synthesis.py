@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accel.files import BUILD
 from boards.devices import ECP5 as ECP5_DEVICE
 from boards.process import run_tool
-from boards.tools import BUILD, Tool
+from boards.tools import Tool
 
 #: Static CMOS transistors of each cell that `GATES` leaves; four (a NAND2) are one gate equivalent.
 #: Gates as in yosys' ``stat -tech cmos``; the flip-flop is the 24-transistor one of master, slave

@@ -1,82 +1,69 @@
-"""Activation truth tables: the correctly rounded real function for every input code.
-
-Formats are ``Qi.f``: two's complement with ``i`` integer bits (the sign is one of them) and
-``f`` fraction bits, so ``Q3.5`` is 8 bits over [-4, 4). Values are computed with 50 decimal
-digits, so that no rounding is decided by the error of a double.
-"""
+"""The activations of a configuration: function, formats and contract."""
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal, localcontext
-from functools import cache
+from fractions import Fraction
 
-from accel.spec.numerics import limits
+from accel.spec.formats import Format, FormatError
+from accel.spec.functions import FUNCTIONS
+from accel.spec.relation import CONTRACTS, relation
 
-# Klambauer et al. 2017, "Self-Normalizing Neural Networks", section 2 (the digits torch uses).
-SELU_SCALE = Decimal("1.0507009873554804934193349852946")
-SELU_ALPHA = Decimal("1.6732632423543772848170429916717")
-
-
-def _tanh(x: Decimal) -> Decimal:
-    grown = (2 * x).exp()
-    return (grown - 1) / (grown + 1)
-
-
-def _selu(x: Decimal) -> Decimal:
-    return SELU_SCALE * (x if x > 0 else SELU_ALPHA * (x.exp() - 1))
-
-
-FUNCTIONS: dict[str, Callable[[Decimal], Decimal]] = {"tanh": _tanh, "selu": _selu}
 #: Default integer bits (input, output) of each function.
-DEFAULT_INTEGER_BITS = {"tanh": (3, 1), "selu": (4, 4)}
+DEFAULT_INTEGER_BITS = {
+    "tanh": (3, 1), "selu": (4, 4), "elu": (4, 4), "sigmoid": (4, 1), "gelu": (4, 4),
+    "silu": (4, 4), "softplus": (4, 4), "exp": (4, 4), "hardtanh": (3, 2), "hardsigmoid": (4, 1),
+    "hardswish": (4, 4)}
 #: Activations that need no table.
 PLAIN = ("relu",)
 
 
 @dataclass(frozen=True)
 class ActivationSpec:
-    """A function with its input and output formats, given as fraction bits."""
+    """A function with its input and output formats, given as fraction bits, and its contract."""
 
     function: str
     in_frac: int
     out_frac: int
+    contract: str = "exact"
 
     @classmethod
     def parse(cls, text: str, bits: int) -> "ActivationSpec":
-        """Read ``tanh`` or ``tanh:Q3.5:Q1.7`` for codes of ``bits`` bits.
+        """Read ``tanh``, ``tanh:Q3.5:Q1.7`` or ``tanh:Q3.5:Q1.7:within1`` for ``bits`` bits.
 
-        Raises ``ValueError`` naming the functions or the formats that are allowed.
+        Raises ``ValueError`` naming the functions, formats or contracts that are allowed.
         """
         function, *formats = text.split(":")
         if function in PLAIN and not formats:
             return cls(function, 0, 0)
-        if function not in FUNCTIONS:
-            known = ", ".join((*PLAIN, *FUNCTIONS))
+        if function not in DEFAULT_INTEGER_BITS:
+            known = ", ".join((*PLAIN, *DEFAULT_INTEGER_BITS))
             raise ValueError(f"activation {text!r} is not known; there are {known}")
+        contract = formats.pop() if formats and formats[-1] in CONTRACTS else "exact"
         if not formats:
             formats = [f"Q{i}.{bits - i}" for i in DEFAULT_INTEGER_BITS[function]]
         matches = [re.fullmatch(r"Q(\d+)\.(\d+)", form) for form in formats]
         pairs = [(int(m[1]), int(m[2])) for m in matches if m]
         if len(formats) != 2 or len(pairs) != 2 or any(
                 i < 1 or i + f != bits for i, f in pairs):
-            raise ValueError(f"activation {text!r} must be FUNCTION or FUNCTION:Qi.f:Qi.f with "
-                             f"i >= 1 and i + f = act_bits = {bits} in both formats")
-        return cls(function, pairs[0][1], pairs[1][1])
+            raise ValueError(f"activation {text!r} must be FUNCTION, FUNCTION:Qi.f:Qi.f with "
+                             f"i >= 1 and i + f = act_bits = {bits} in both formats, or one of "
+                             f"these and a contract: :{', :'.join(CONTRACTS)}")
+        spec = cls(function, pairs[0][1], pairs[1][1], contract)
+        coarse = min(bits, 8)       # enough to see where the function leaves the format
+        try:
+            relation(FUNCTIONS[function], _fixed(coarse, spec.in_frac - bits + coarse),
+                     spec.out_format(bits), contract, name=function)
+        except FormatError as error:
+            raise ValueError(f"activation {text!r}: {error}") from None
+        return spec
+
+    def in_format(self, bits: int) -> Format:
+        """Of the input's codes."""
+        return _fixed(bits, self.in_frac)
+
+    def out_format(self, bits: int) -> Format:
+        """Of the output's codes."""
+        return _fixed(bits, self.out_frac)
 
 
-@cache
-def truth_table(spec: ActivationSpec, bits: int) -> tuple[int, ...]:
-    """Output codes (signed) of ``spec``, indexed by the input code taken as unsigned.
-
-    Each is the value of the real function rounded to nearest and saturated to ``bits`` bits.
-    """
-    low, high = limits(bits)
-    entries = []
-    with localcontext() as context:
-        context.prec = 50
-        for code in range(1 << bits):
-            signed = code - (1 << bits) if code > high else code
-            exact = FUNCTIONS[spec.function](Decimal(signed) / (1 << spec.in_frac))
-            scaled = (exact * (1 << spec.out_frac)).quantize(Decimal(1), ROUND_HALF_UP)
-            entries.append(max(low, min(high, int(scaled))))
-    return tuple(entries)
+def _fixed(bits: int, fraction: int) -> Format:
+    return Format(bits, Fraction(2) ** -fraction, text=f"Q{bits - fraction}.{fraction}")

@@ -7,12 +7,12 @@ import torch
 from torch.nn import functional
 
 from accel import golden
+from accel.circuits.store import truth_table
 from accel.graph import Activation, Conv2d, Graph, IntArray, MaxPool2d, Tensor
 from accel.spec import numerics
 from accel.spec.config import AccelConfig
 from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS, limits
 from accel.spec.presets import PRESETS
-from accel.spec.tables import truth_table
 from tests import configs, graphs
 from tests.graphs import Layer
 

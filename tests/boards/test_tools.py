@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from accel.files import write_atomic
 from boards import tools
 
 
@@ -116,6 +117,6 @@ def test_yosys_errors_reach_stderr_and_the_log(tmp_path: Path) -> None:
 def test_threads_may_write_one_path(tmp_path: Path) -> None:
     path, contents = tmp_path / "a.json", [str(digit) * 100_000 for digit in range(8)]
     with ThreadPoolExecutor(len(contents)) as pool:
-        list(pool.map(lambda content: tools.write_atomic(path, content), contents * 20))
+        list(pool.map(lambda content: write_atomic(path, content), contents * 20))
     assert path.read_text() in contents
     assert list(tmp_path.iterdir()) == [path]

@@ -71,10 +71,10 @@ def test_every_simple_fault_stands_in_one_message() -> None:
 
 def test_every_combined_fault_stands_in_one_message() -> None:
     message = faults(acc_bits=17, vector_lanes=3,
-                     activations=("gelu", "tanh:Q3.3:Q1.7", "relu", "relu"))
+                     activations=("mish", "tanh:Q3.3:Q1.7", "relu", "relu"))
     for fault in ("acc_bits must be in 18..40 to hold 4 worst-case terms, not 17; nearest: 18",
                   "vector_lanes must be a power of two, not 3; nearest: 2",
-                  "activation 'gelu' is not known; there are relu, tanh, selu",
+                  "activation 'mish' is not known; there are relu, tanh, selu",
                   "activation 'tanh:Q3.3:Q1.7' must be", "'relu' is given 2 times"):
         assert fault in message
     assert "not 8; nearest: 4" in faults(vector_lanes=8)

@@ -1,0 +1,42 @@
+"""The circuits that the repository keeps: those of the presets and of the report."""
+from dataclasses import replace
+
+from accel.circuits.store import Wish, wish_of
+from accel.spec.formats import Format
+from accel.spec.presets import PRESETS
+from accel.spec.relation import CONTRACTS
+from accel.spec.tables import PLAIN
+
+#: Functions of the report's first table, and the fewest levels that ``within1`` shall have.
+FUNCTIONS = {"tanh": 2, "sigmoid": 2, "elu": 2, "selu": 3, "gelu": 3, "silu": 3}
+EIGHT, TEN = Format.parse("Q3.5"), Format.parse("Q3.7")
+#: Search effort, by target.
+EFFORTS = {"lut4": 1.0, "area": 0.3}
+
+
+def wishes() -> list[Wish]:
+    """Every circuit that the repository keeps."""
+    return [*unit_wishes(), *table_wishes()]
+
+
+def unit_wishes() -> list[Wish]:
+    """The activation units of the presets, under every contract."""
+    specs = {spec.function: (config, spec) for config in PRESETS.values()
+             for spec in config.activation_specs if spec.function not in PLAIN}
+    return [wish_of(replace(spec, contract=contract), config.act_bits)
+            for config, spec in specs.values() for contract in CONTRACTS]
+
+
+def table_wishes() -> list[Wish]:
+    """Point for point what the report's table shows."""
+    wishes = []
+    for name, levels in FUNCTIONS.items():
+        wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=3)]
+        if levels < 3:
+            wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=levels)]
+        wishes += [Wish(name, EIGHT, EIGHT, contract) for contract in ("faithful", "exact")]
+    wishes += [Wish(name, TEN, TEN, "within1") for name in ("tanh", "selu", "sigmoid")]
+    wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=3, monotone=True) for name in FUNCTIONS]
+    wishes += [Wish(name, EIGHT, EIGHT, contract, target="area") for name in FUNCTIONS
+               for contract in ("within1", "faithful", "exact")]
+    return wishes
