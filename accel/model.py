@@ -21,10 +21,18 @@ from accel.spec.errors import InputError
 Shape = tuple[int, ...]
 
 #: What `import_torch` understands, as a user writes it.
-SUPPORTED = ("Conv2d", "Linear on a flattened tensor", "ReLU", "SELU", "Tanh", "MaxPool2d",
+SUPPORTED = ("Conv2d", "Linear on a flattened tensor", "ReLU", "SELU", "Tanh", "ELU", "Sigmoid",
+             "GELU", "SiLU", "Softplus", "Hardtanh", "Hardsigmoid", "Hardswish", "MaxPool2d",
              "Flatten", "Dropout", "Identity")
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "relu": torch.relu, "selu": torch.selu, "tanh": torch.tanh}
+    "relu": torch.relu, "selu": torch.selu, "tanh": torch.tanh, "elu": functional.elu,
+    "sigmoid": torch.sigmoid, "gelu": functional.gelu, "silu": functional.silu,
+    "softplus": functional.softplus, "hardtanh": functional.hardtanh,
+    "hardsigmoid": functional.hardsigmoid, "hardswish": functional.hardswish}
+#: Parameters of the operators that have some, and the only values that circuits are made for.
+PARAMETERS: dict[str, dict[str, object]] = {
+    "elu": {"alpha": 1, "scale": 1, "input_scale": 1}, "gelu": {"approximate": "none"},
+    "softplus": {"beta": 1, "threshold": 20}, "hardtanh": {"min_val": -1, "max_val": 1}}
 
 
 class ModelError(InputError):
@@ -235,8 +243,12 @@ def _max_pool(chain: _Chain, node: Node, name: str, kernel: Sequence[int],
     return FloatMaxPool(name, _pair(kernel), _pair(stride or kernel))
 
 
-def _activation(chain: _Chain, node: Node, name: str) -> Layer:
-    return FloatActivation(name, _operator(node))
+def _activation(chain: _Chain, node: Node, name: str, *values: object, **named: object) -> Layer:
+    function = _operator(node)
+    allowed = PARAMETERS.get(function, {})
+    given = dict(zip(allowed, values, strict=False)) | named
+    _require(**{parameter: (value, allowed.get(parameter)) for parameter, value in given.items()})
+    return FloatActivation(name, function)
 
 
 def _reshape(chain: _Chain, node: Node, name: str, *parameters: object) -> None:

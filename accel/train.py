@@ -39,6 +39,8 @@ BATCH = 64
 PEAK_RATE = 3e-3  # learning rate at the top of the one-cycle schedule
 WEIGHT_DECAY = 0.01
 
+#: Network and images -> logits, and the inputs that `excess` charges for.
+Forward = Callable[[nn.Sequential, Tensor], tuple[Tensor, list[Tensor]]]
 LIMITS: dict[type[nn.Module], float] = {nn.Tanh: 4.0, nn.SELU: 8.0}  # of |input|: q3.5, q4.4
 COMFORT = 0.75  # the share of the limit that is free of charge
 PRICE = 32.0  # of the mean square beyond it, in units of cross entropy
@@ -86,21 +88,27 @@ def train(name: str, digits: Digits, epochs: int = EPOCHS, seed: int = 0,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = NETWORKS[name]()
-        images, labels = to_input(digits.images), torch.from_numpy(digits.labels)
-        optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, weight_decay=WEIGHT_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, PEAK_RATE, pct_start=0.2,
-            epochs=epochs, steps_per_epoch=math.ceil(len(digits) / BATCH))
-        for _ in range(epochs):
-            for batch in torch.split(torch.randperm(len(digits)), BATCH):
-                logits, inputs = forward(network, augment(images[batch]))
-                loss = functional.cross_entropy(logits, labels[batch]) + excess(inputs)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-            advance()
+        fit(network, digits, epochs, PEAK_RATE, forward, advance)
     return network.eval()
+
+
+def fit(network: nn.Sequential, digits: Digits, epochs: int, rate: float, forward: Forward,
+        advance: Callable[[], object]) -> None:
+    """Train for ``epochs`` passes with the peak learning rate ``rate``; torch's seed decides."""
+    images, labels = to_input(digits.images), torch.from_numpy(digits.labels)
+    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, pct_start=0.2, epochs=epochs,
+        steps_per_epoch=math.ceil(len(digits) / BATCH))
+    for _ in range(epochs):
+        for batch in torch.split(torch.randperm(len(digits)), BATCH):
+            logits, inputs = forward(network, augment(images[batch]))
+            loss = functional.cross_entropy(logits, labels[batch]) + excess(inputs)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        advance()
 
 
 def excess(inputs: list[Tensor]) -> Tensor:

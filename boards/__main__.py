@@ -7,7 +7,7 @@ from rich.table import Table
 
 from accel.files import BUILD, ROOT
 from accel.spec.errors import InputError
-from accel.spec.presets import PRESETS, config_from
+from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, config_from
 from boards.process import BuildError
 from boards.registry import BOARDS, board
 from boards.tools import ToolError
@@ -20,6 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("board", help=", ".join(BOARDS))
     make.add_argument("--preset", help=f"{', '.join(PRESETS)}; default: the board's own")
     make.add_argument("--config", help="TOML file instead of a preset")
+    make.add_argument("--activations", metavar="LIST", help=ACTIVATIONS_HELP)
     make.add_argument("--seed", type=int, default=1, help="of place and route (default 1)")
     make.add_argument("--clock", type=float, metavar="MHZ", help="default: the board's own")
     make.add_argument("--timeout", type=float, metavar="MINUTES", default=60,
@@ -40,7 +41,7 @@ def _list(console: Console) -> int:
 def _build(options: argparse.Namespace, console: Console) -> int:
     from boards import flow
     spec = board(options.board)
-    config = config_from(options.preset or spec.preset, options.config)
+    config = config_from(options.preset or spec.preset, options.config, options.activations)
     done = flow.build(spec, config, seed=options.seed, clock_mhz=options.clock,
                       timeout_s=60 * options.timeout)
     result = done.result

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from accel.spec.errors import InputError
-from accel.spec.presets import PRESETS, config_from
+from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, config_from
 from rtl.emit import verilog_text
 from rtl.top import Accelerator
 
@@ -15,10 +15,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m rtl", description=main.__doc__)
     parser.add_argument("preset", nargs="?", default="ecp5", help=", ".join(PRESETS))
     parser.add_argument("--config", help="TOML file instead of a preset")
+    parser.add_argument("--activations", metavar="LIST", help=ACTIVATIONS_HELP)
     parser.add_argument("-o", "--output", type=Path, help="default: build/NAME/accel.v")
     options = parser.parse_args()
     try:
-        config = config_from(options.preset, options.config)
+        config = config_from(options.preset, options.config, options.activations)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

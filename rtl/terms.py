@@ -199,9 +199,12 @@ class ShiftTerm(Term):
             if stage == self.stages - 1:
                 value ^= negative.replicate(len(value))
             if stage == 0 and not self.spec.switched:
-                m.submodules.masked = masked = MaskedRegister(len(value))
-                m.d.comb += [masked.i.eq(value), masked.on.eq(on)]
-                value = masked.o
+                # The LUTs of the lower bits have an input left for the mask, the sign has no LUT.
+                # A reset for all bits would save no more, and keep others out of their tiles.
+                m.submodules.sign = sign = MaskedRegister(1)
+                m.d.comb += [sign.i.eq(value[-1]), sign.on.eq(on)]
+                lower = register(m, value[:-1] & on.replicate(len(value) - 1), "shifted_0")
+                value = Cat(lower, sign.o)
             else:
                 value = register(m, value, f"shifted_{stage}")
             negative = register(m, negative, f"negative_{stage}")

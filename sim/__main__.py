@@ -18,7 +18,7 @@ from accel.networks import NETWORKS
 from accel.pretrained import accuracy, prepare
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
-from accel.spec.presets import PRESETS, config_from
+from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, config_from
 from rtl.top import Accelerator
 from sim import units
 from sim.runner import BUILD, Outcome, run_bench, simulators
@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--preset", action="append", help=f"one of {', '.join(PRESETS)}; may be "
                         "given several times; default: all")
     parser.add_argument("--config", action="append", help="TOML file; may be given several times")
+    parser.add_argument("--activations", metavar="LIST", help=ACTIVATIONS_HELP)
     parser.add_argument("--images", type=int, default=20, help="digits per network (default 20)")
     parser.add_argument("--skip-networks", action="store_true", help="units only")
     options = parser.parse_args()
@@ -53,8 +54,10 @@ def main() -> int:
     try:
         if not 1 <= options.images <= 1000:
             raise InputError(f"--images must be in 1..1000, not {options.images}")
-        configs = [config_from(name, None) for name in options.preset or ()]
-        configs += [config_from("", file) for file in options.config or ()]
+        configs = [config_from(name, None, options.activations) for name in options.preset or ()]
+        configs += [config_from("", file, options.activations) for file in options.config or ()]
+        if options.activations and not configs:
+            raise InputError("--activations needs --preset or --config")
         images = 0 if options.skip_networks else options.images
         rows = list(_run(configs or list(PRESETS.values()), images, out))
         if not configs:

@@ -1,22 +1,27 @@
 """The circuits that the repository keeps: those of the presets and of the report."""
 from dataclasses import replace
 
+from accel.circuits.paper import POINTS
 from accel.circuits.store import Wish, wish_of
 from accel.spec.formats import Format
 from accel.spec.presets import PRESETS
-from accel.spec.relation import CONTRACTS
+from accel.spec.relation import CONTRACTS, TRUNCATED
 from accel.spec.tables import PLAIN
 
 #: Functions of the report's first table, and the fewest levels that ``within1`` shall have.
 FUNCTIONS = {"tanh": 2, "sigmoid": 2, "elu": 2, "selu": 3, "gelu": 3, "silu": 3}
+#: Levels of the monotone circuits, where three do not do.
+MONOTONE_LEVELS = {"selu": 5}
 EIGHT, TEN = Format.parse("Q3.5"), Format.parse("Q3.7")
+#: Contracts under which the report builds the paper's circuits.
+PAPER_CONTRACTS = (TRUNCATED, "faithful", "within1")
 #: Search effort, by target.
 EFFORTS = {"lut4": 1.0, "area": 0.3}
 
 
 def wishes() -> list[Wish]:
     """Every circuit that the repository keeps."""
-    return [*unit_wishes(), *table_wishes()]
+    return [*unit_wishes(), *table_wishes(), *paper_wishes()]
 
 
 def unit_wishes() -> list[Wish]:
@@ -36,7 +41,15 @@ def table_wishes() -> list[Wish]:
             wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=levels)]
         wishes += [Wish(name, EIGHT, EIGHT, contract) for contract in ("faithful", "exact")]
     wishes += [Wish(name, TEN, TEN, "within1") for name in ("tanh", "selu", "sigmoid")]
-    wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=3, monotone=True) for name in FUNCTIONS]
+    wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=MONOTONE_LEVELS.get(name, 3),
+                    monotone=True) for name in FUNCTIONS]
     wishes += [Wish(name, EIGHT, EIGHT, contract, target="area") for name in FUNCTIONS
                for contract in ("within1", "faithful", "exact")]
     return wishes
+
+
+def paper_wishes() -> list[Wish]:
+    """The paper's 18 circuits in gates: bit for bit, and with the freedom that a contract gives."""
+    return [Wish(point.name, point.in_format, point.out_format, contract, target="area",
+                 call=point.magnitude)
+            for point in POINTS for contract in PAPER_CONTRACTS]

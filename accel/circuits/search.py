@@ -1,4 +1,4 @@
-"""Runs the search of ``search.cpp``, which is compiled once."""
+"""Runs the search of ``search_cpp``, which is compiled once."""
 import hashlib
 import os
 import subprocess
@@ -11,7 +11,7 @@ from accel.files import BUILD
 from accel.spec.errors import InputError
 from accel.spec.relation import Relation
 
-SOURCE = Path(__file__).with_name("search.cpp")
+SOURCES = Path(__file__).with_name("search_cpp")
 #: Chance, of 65,536, to accept a tenth of a LUT more, at the start and at the end: a temperature
 #: from 0.37 to 0.2 LUT.
 WARM = (50_000, 40_000)
@@ -74,18 +74,19 @@ def search(start: Network, relation: Relation, *, steps: int, seed: int, levels:
 
 def _program() -> str:
     """The compiled search."""
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
-    program = BUILD / "circuits" / f"search-{digest}"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir())))
+    program = BUILD / "circuits" / f"search-{digest.hexdigest()[:16]}"
     if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
         partial = program.with_name(f"{program.name}.{os.getpid()}-{threading.get_ident()}.partial")
         try:
-            done = subprocess.run(["g++", "-O3", "-std=c++17", "-o", partial, SOURCE],
+            done = subprocess.run(["g++", "-O3", "-std=c++17", "-o", partial,
+                                   SOURCES / "main.cpp"],
                                   capture_output=True, text=True, check=False)
         except FileNotFoundError:
             raise SearchError("g++ not found: the circuit search is compiled with it") from None
         if done.returncode:
-            raise SearchError(f"g++ cannot compile {SOURCE}: {done.stderr.splitlines()[0]}")
+            raise SearchError(f"g++ cannot compile {SOURCES}: {done.stderr.splitlines()[0]}")
         partial.replace(program)
     return str(program)
 
@@ -97,7 +98,7 @@ def _width(prices: tuple[int, ...]) -> int:
 
 def _specification(header: list[int], prices: tuple[int, ...], start: Network,
                    relation: Relation) -> str:
-    """The words that search.cpp reads, in its order."""
+    """The words that main.cpp reads, in its order."""
     out, mask = relation.out_format, (1 << relation.in_format.bits) - 1
     inverted = [0] * (out.bits - 1) + [int(out.signed)]
     rows = [f"{low - out.low} {high - out.low} {direction}" for low, high, direction in
@@ -112,7 +113,7 @@ def _specification(header: list[int], prices: tuple[int, ...], start: Network,
 
 
 def _network(inputs: int, text: str) -> Network:
-    """The network that search.cpp writes."""
+    """The network that main.cpp writes."""
     numbers = iter(map(int, text.split()))
     names = {number + 1: number for number in range(inputs)}
     luts: list[Lut] = []

@@ -5,17 +5,14 @@
 Source: Y. Bengio, N. Leonard, A. Courville, "Estimating or Propagating Gradients Through
 Stochastic Neurons for Conditional Computation", arXiv 1308.3432 (the straight-through estimator).
 """
-import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from accel.data import Digits
-from accel.networks import to_input
 from accel.spec.formats import Format
-from accel.train import BATCH, LIMITS, PEAK_RATE, WEIGHT_DECAY, augment, excess
+from accel.train import LIMITS, PEAK_RATE, fit
 
 Elementwise = Callable[[Tensor], Tensor]
 
@@ -88,21 +85,7 @@ def fine_tune(network: nn.Sequential, digits: Digits, epochs: int, seed: int,
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        images, labels = to_input(digits.images), torch.from_numpy(digits.labels)
-        optimizer = torch.optim.AdamW(network.parameters(), FINE_TUNE_RATE,
-                                      weight_decay=WEIGHT_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, FINE_TUNE_RATE, pct_start=0.2,
-            epochs=epochs, steps_per_epoch=math.ceil(len(digits) / BATCH))
-        for _ in range(epochs):
-            for batch in torch.split(torch.randperm(len(digits)), BATCH):
-                logits, inputs = _forward(network, augment(images[batch]))
-                loss = functional.cross_entropy(logits, labels[batch]) + excess(inputs)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-            advance()
+        fit(network, digits, epochs, FINE_TUNE_RATE, _forward, advance)
 
 
 def _forward(network: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:

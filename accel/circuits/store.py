@@ -131,9 +131,9 @@ def of_activation(spec: ActivationSpec, bits: int) -> Circuit:
 
 
 def wish_of(spec: ActivationSpec, bits: int) -> Wish:
-    """What an accelerator's activation shall be: no deeper than any table of its size can be."""
+    """What an accelerator's activation shall be."""
     return Wish(spec.function, spec.in_format(bits), spec.out_format(bits), spec.contract,
-                levels=max(5, bits - 3))
+                levels=_levels(bits))
 
 
 @cache
@@ -154,9 +154,9 @@ def truth_table(spec: ActivationSpec, bits: int) -> tuple[int, ...]:
 
 def codes(function: str, in_format: Format, out_format: Format, contract: str,
           ) -> tuple[int, ...]:
-    """Output codes by rising input: of the function if ``exact``, else of the known circuit."""
-    wish = Wish(function, in_format, out_format, contract)
-    return wish.relation.nearest if contract == "exact" else get(wish).codes
+    """Output codes by rising input that an accelerator's activation gives."""
+    wish = Wish(function, in_format, out_format, contract, levels=_levels(in_format.bits))
+    return wish.relation.nearest if contract == "exact" else get(wish, effort=QUICK).codes
 
 
 @cache
@@ -172,6 +172,11 @@ def save(records: Iterable[dict[str, Any]]) -> None:
     lines = [json.dumps(record) for record in records]
     write_atomic(KNOWN, "[\n" + ",\n".join(lines) + "\n]\n")
     known.cache_clear()
+
+
+def _levels(bits: int) -> int:
+    """Limit of an accelerator's activation: what five levels, or any table of its size, can do."""
+    return max(5, bits - 3)
 
 
 def _circuit(wish: Wish, record: dict[str, Any]) -> Circuit:

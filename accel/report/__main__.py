@@ -10,6 +10,8 @@ from boards.tools import ToolError
 #: Reports by name, with the help text; each module has ``add_arguments`` and ``run``.
 REPORTS = {
     "area": "LUTs, registers, multipliers and memory on ECP5; gates of a standard-cell chip",
+    "accuracy": "LeNet-5 on the digits with circuits for its activations, as it is and trained on",
+    "activations": "activation circuits: LUTs, levels, area, delay, error and proof",
     "timing": "clock, size and throughput of arrays after place and route, mapped and inferred"}
 
 

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the report; `ConfigError`, `ToolError` or `BuildError` if it cannot be made."""
-    config = config_from(options.preset, options.config)
+    config = config_from(options.preset, options.config, options.activations)
     liberty = find_liberty(options.liberty)
     report = area(config, liberty, elaborate=lambda target: _rtlil(config, target),
                   timeout_s=60 * options.timeout)

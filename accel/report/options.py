@@ -2,7 +2,7 @@
 import argparse
 
 from accel.spec.errors import InputError
-from accel.spec.presets import PRESETS
+from accel.spec.presets import ACTIVATIONS_HELP, PRESETS
 
 
 class OptionError(InputError):
@@ -13,6 +13,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     """Options of a report about one configuration."""
     parser.add_argument("--preset", default="ecp5", help=f"{', '.join(PRESETS)}; default ecp5")
     parser.add_argument("--config", metavar="FILE.toml", help="instead of a preset")
+    parser.add_argument("--activations", metavar="LIST", help=ACTIVATIONS_HELP)
 
 
 def at_least(name: str, least: int, value: int) -> None:

@@ -96,7 +96,7 @@ def library_flavour(liberty: Path) -> Flavour:
 
 
 def find_units(text: str, top: str = "top", cell: str = "pe") -> list[Unit]:
-    """Units of an RTLIL design: its parts, their parts, and one of the elements named ``cell``.
+    """Units of an RTLIL design: its parts, their parts, an element ``cell``, each activation.
 
     Siblings that differ by number only (``lane_0``, ``lane_1``) are one unit.
     """
@@ -106,7 +106,7 @@ def find_units(text: str, top: str = "top", cell: str = "pe") -> list[Unit]:
         if parts[0] != top:
             continue
         names = [re.sub(r"(_\d+)+$", "", part) for part in parts[1:]]
-        if len(names) in (1, 2) or (names and names[-1] == cell):
+        if len(names) in (1, 2) or names[-1:] == [cell] or names[-2:-1] == ["activations"]:
             found.setdefault(".".join(names), []).append(module)
     return [Unit("total", top, 1),
             *(Unit(label, modules[-1], len(modules)) for label, modules in found.items())]

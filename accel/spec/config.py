@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,14 @@ class AccelConfig:
         from accel.spec import link  # which builds on this module
         return max(link.word_bytes(self, space) for space in link.Space)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hex digits that every artifact made for this configuration carries."""
         content = {**asdict(self), "name": "", "contract": CONTRACT_VERSION}
+        if loose := [spec for spec in self.activation_specs if spec.contract != "exact"]:
+            # What these give depends on the circuits. By name: they build on this module.
+            table = import_module("accel.circuits.store").truth_table
+            content["tables"] = [table(spec, self.act_bits) for spec in loose]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property

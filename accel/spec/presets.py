@@ -32,6 +32,16 @@ def preset(name: str) -> AccelConfig:
     return PRESETS[name]
 
 
-def config_from(preset_name: str, config_file: str | None) -> AccelConfig:
-    """Resolve the ``--preset`` and ``--config`` options that every command shares."""
-    return load_config(Path(config_file), PRESETS) if config_file else preset(preset_name)
+#: Help for ``--activations``, which `config_from` reads.
+ACTIVATIONS_HELP = ("instead of the configuration's own, separated by commas: tanh,selu,relu or "
+                    "tanh:Q3.5:Q1.7:within1,relu")
+
+
+def config_from(preset_name: str, config_file: str | None, activations: str | None = None,
+                ) -> AccelConfig:
+    """Resolve the ``--preset``, ``--config`` and ``--activations`` that every command shares."""
+    config = load_config(Path(config_file), PRESETS) if config_file else preset(preset_name)
+    if activations is None:
+        return config
+    names = [text.strip() for text in activations.split(",") if text.strip()]
+    return replace(config, activations=tuple(names))

@@ -2,7 +2,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
+from decimal import (
+    ROUND_CEILING,
+    ROUND_DOWN,
+    ROUND_FLOOR,
+    ROUND_HALF_UP,
+    Decimal,
+    localcontext,
+)
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +20,9 @@ from accel.spec.functions import DIGITS
 #: ``exact``: the correctly rounded value. ``faithful``: less than one code from the real value.
 #: ``within1``: at most one code from the correctly rounded value, so less than 1.5 from the real.
 CONTRACTS = ("exact", "faithful", "within1")
+#: The value rounded towards zero, as in the tables of `accel.circuits.paper`: to compare with, not
+#: for units.
+TRUNCATED = "truncated"
 #: Part of the inputs that saturate when an output format counts as too small.
 MOST_SATURATED = Fraction(1, 2)
 
@@ -33,7 +43,7 @@ class Relation:
     real
         The function's value in units of the output's code, saturated to its range.
     nearest
-        The correctly rounded code; ties away from zero.
+        The correctly rounded code, ties away from zero; the only one allowed if ``truncated``.
     directions
         From each input to the next one the value 1: rises, 2: falls, 3: stays.
     """
@@ -76,8 +86,8 @@ def relation(function: Callable[[Any], Any], in_format: Format, out_format: Form
     ``pinned``: the code of input 0 must be the correctly rounded one. Raises `FunctionError` and
     `FormatError`.
     """
-    if contract not in CONTRACTS:
-        raise FormatError(f"contract must be one of {', '.join(CONTRACTS)}, not {contract!r}")
+    if contract not in (known := (*CONTRACTS, TRUNCATED)):
+        raise FormatError(f"contract must be one of {', '.join(known)}, not {contract!r}")
     low, high = out_format.low, out_format.high
     with localcontext() as context:
         context.prec = DIGITS
@@ -87,10 +97,13 @@ def relation(function: Callable[[Any], Any], in_format: Format, out_format: Form
         exact = [_snapped(value / scale + out_format.zero_point) for value in values]
         _check_range(exact, values, in_format, out_format, name)
         real = [max(Decimal(low), min(Decimal(high), value)) for value in exact]
-        nearest = [int(value.quantize(Decimal(1), ROUND_HALF_UP)) for value in real]
+        zero = out_format.zero_point
+        nearest = [int((value - zero).quantize(Decimal(1), ROUND_DOWN)) + zero for value in real] \
+            if contract == TRUNCATED else \
+            [int(value.quantize(Decimal(1), ROUND_HALF_UP)) for value in real]
         below = [int(value.quantize(Decimal(1), ROUND_FLOOR)) for value in real]
         above = [int(value.quantize(Decimal(1), ROUND_CEILING)) for value in real]
-    if contract == "exact":
+    if contract in ("exact", TRUNCATED):
         below = above = nearest
     elif contract == "within1":
         below = [max(low, code - 1) for code in nearest]
@@ -116,7 +129,8 @@ def _value(function: Callable[[Any], Any], x: Decimal, name: str) -> Decimal:
         value = function(x)
         finite = math.isfinite(value)
     except Exception as error:      # whatever a user's function raises
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        text = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         raise FunctionError(f"function {name} raises at x = {float(x):g}: {reason}") from None
     if not finite:
         raise FunctionError(f"function {name} is {value} at x = {float(x):g}; it must be finite "

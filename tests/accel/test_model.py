@@ -13,6 +13,7 @@ from accel.model import (
     ModelError,
     import_torch,
 )
+from accel.spec.tables import DEFAULT_INTEGER_BITS
 
 SHAPE = (2, 8, 7)
 
@@ -124,14 +125,14 @@ def test_a_module_used_twice_has_two_names() -> None:
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_every_fault_stands_in_one_message() -> None:
     model = nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=2, dilation=2), nn.GELU(), nn.Conv2d(4, 4, 1, groups=2),
+        nn.Conv2d(2, 4, 3, padding=2, dilation=2), nn.Mish(), nn.Conv2d(4, 4, 1, groups=2),
         nn.BatchNorm2d(4), nn.MaxPool2d(3, padding=1, dilation=1, ceil_mode=True),
         nn.AvgPool2d(2), nn.Conv2d(4, 4, 2, padding="same"), nn.Linear(1, 3))
     with pytest.raises(ModelError) as caught:
         import_torch(model, SHAPE)
     message = str(caught.value)
     for fault in ("0.conv: dilation must be (1, 1), not (2, 2)",
-                  "1.gelu: operator gelu is not supported",
+                  "1.mish: operator mish is not supported",
                   "2.conv: groups must be 1, not 2",
                   "3.batch_norm: operator batch_norm is not supported",
                   "4.pool: padding must be (0, 0), not (1, 1); ceil_mode must be False, not True",
@@ -160,6 +161,27 @@ def test_every_fault_stands_in_one_message() -> None:
 def test_names_the_fault(model: nn.Module, shape: tuple[int, int, int], fault: str) -> None:
     with pytest.raises(ModelError, match=re.compile(fault)):
         import_torch(model, shape)
+
+
+@pytest.mark.parametrize("layer", [
+    nn.ReLU(), nn.SELU(), nn.Tanh(), nn.ELU(), nn.Sigmoid(), nn.GELU(), nn.SiLU(), nn.Softplus(),
+    nn.Hardtanh(), nn.Hardsigmoid(), nn.Hardswish()], ids=lambda layer: type(layer).__name__)
+def test_every_activation(layer: nn.Module) -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), layer)
+    _, found = import_torch(model, SHAPE).layers
+    x = torch.linspace(-30, 30, 601, dtype=torch.float64)
+    assert torch.equal(found(x), layer(x))
+    assert found.function in ("relu", *DEFAULT_INTEGER_BITS)
+
+
+@pytest.mark.parametrize(("layer", "fault"), [
+    (nn.ReLU6(), r"1\.hardtanh: min_val must be -1, not 0\.0; max_val must be 1, not 6\.0"),
+    (nn.GELU("tanh"), r"1\.gelu: approximate must be none, not tanh"),
+    (nn.ELU(0.5), r"1\.elu: alpha must be 1, not 0\.5"),
+    (nn.Softplus(2.0), r"1\.softplus: beta must be 1, not 2\.0")])
+def test_an_activation_with_other_parameters_is_refused(layer: nn.Module, fault: str) -> None:
+    with pytest.raises(ModelError, match=fault):
+        import_torch(nn.Sequential(nn.Conv2d(2, 3, 1), layer), SHAPE)
 
 
 def test_names_a_layer_whose_weights_are_not_finite() -> None:

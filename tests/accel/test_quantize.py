@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from accel import golden, graph
+from accel.compile import compile_graph
 from accel.data import Digits, load_digits
+from accel.emulate import Emulator
 from accel.model import import_torch
 from accel.networks import NETWORKS, load_pretrained, to_input
 from accel.quantize import (
@@ -68,6 +70,25 @@ def test_agrees_with_the_float_network(config: AccelConfig, activation: type[nn.
     wanted = import_torch(model, SHAPE).trace(fresh)[-1]
     error = float((real_outputs(network, config, fresh)[-1] - wanted).std() / wanted.std())
     assert error < bound[config.cell]
+
+
+@pytest.mark.parametrize("contract", ["exact", "faithful", "within1"])
+@pytest.mark.parametrize("activation", [nn.GELU, nn.Sigmoid])
+def test_other_activations_and_contracts(activation: type[nn.Module], contract: str) -> None:
+    name = activation.__name__.lower()
+    config = replace(ECP5, act_bits=6, weight_bits=6, activations=(f"{name}:Q3.3:Q3.3:{contract}",))
+    torch.manual_seed(1)
+    model, x = nn.Sequential(nn.Conv2d(2, 3, 3), activation(), nn.Conv2d(3, 2, 2)), images(256)
+    network = quantize(model, [x], config)
+    wanted = import_torch(model, SHAPE).trace(x)[-1]
+    error = float((real_outputs(network, config, x)[-1] - wanted).std() / wanted.std())
+    assert error < 0.5
+    program = compile_graph(network, config)
+    device = Emulator(config)
+    device.load(program)
+    codes = quantize_input(network, x, config)
+    golden_codes = golden.run(network, codes, config)[network.output.name]
+    assert np.array_equal(device.run(codes), golden_codes)
 
 
 def test_sixteen_bits_leave_hardly_an_error() -> None:

@@ -113,6 +113,9 @@ def test_toml_changes_its_base(tmp_path: Path) -> None:
                                                  activations=("relu",))
     assert config_from("tiny", str(path)).rows == 8
     assert config_from("tiny", None) is TINY
+    assert config_from("tiny", None, "relu, gelu:within1").activations == ("relu", "gelu:within1")
+    with pytest.raises(ConfigError, match="activation 'mish' is not known; there are relu, tanh"):
+        config_from("tiny", None, "mish")
 
 
 def test_toml_without_base_gives_everything(tmp_path: Path) -> None:
