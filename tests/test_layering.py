@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "accel/spec": {"accel.spec", "numpy"},
     "accel": {"accel", "numpy", "torch", "rich"},
-    "accel/report": {"accel", "rtl", "sim", "boards", "amaranth", "numpy", "torch", "rich"},
+    "accel/report": {"accel", "rtl", "sim", "boards", "amaranth", "numpy", "torch", "rich",
+                     "matplotlib", "mpmath"},
     "rtl": {"rtl", "accel.spec", "accel.circuits", "amaranth"},
     "sim": {"sim", "rtl", "accel", "amaranth", "cocotb", "cocotb_tools", "numpy", "torch", "rich"},
     "boards": {"boards", "rtl", "accel", "amaranth", "amaranth_boards", "pyosys", "serial",
