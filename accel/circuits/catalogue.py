@@ -41,6 +41,9 @@ def table_wishes() -> list[Wish]:
             wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=levels)]
         wishes += [Wish(name, EIGHT, EIGHT, contract) for contract in ("faithful", "exact")]
     wishes += [Wish(name, TEN, TEN, "within1") for name in ("tanh", "selu", "sigmoid")]
+    # beside the free circuit of as many levels, so that the cost can be seen
+    wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=levels)
+               for name, levels in MONOTONE_LEVELS.items()]
     wishes += [Wish(name, EIGHT, EIGHT, "within1", levels=MONOTONE_LEVELS.get(name, 3),
                     monotone=True) for name in FUNCTIONS]
     wishes += [Wish(name, EIGHT, EIGHT, contract, target="area") for name in FUNCTIONS

@@ -11,8 +11,6 @@ from boards.implement import place_and_route, synthesise
 SEEDS = (1, 2, 3, 4)
 #: Asked of nextpnr: more than can be had, so that it does not rest.
 TARGET_MHZ = 500.0
-#: Budgets for the 8-bit ``within1`` circuits, Q3.5 to Q3.5, in MHz: measured prototypes.
-BUDGETS = {"tanh": 320, "sigmoid": 360, "elu": 330, "gelu": 240, "silu": 240, "selu": 220}
 
 
 def clock(network: Network, *, timeout_s: float = 3600,

@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from accel.circuits.store import Circuit
 from accel.files import write_atomic
 from accel.report.activation_tables import Sheet
+from accel.spec.relation import CONTRACTS, TRUNCATED
 
 #: Nothing in a picture depends on the day or the machine; text stays text.
 _SETTINGS: dict[Any, str] = {"svg.hashsalt": "systolith", "svg.fonttype": "none"}
 _WIDTH, _HEIGHT = 4.6, 4.8
 _COLUMNS = 3
+_LOOSEST_FIRST = (*reversed(CONTRACTS), TRUNCATED)
 _STYLE = """body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem; color: #222 }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .55rem; text-align: right; border-bottom: 1px solid #ddd }
@@ -32,12 +34,15 @@ def chosen(circuits: Iterable[Circuit]) -> list[list[Circuit]]:
 
     Those for the targets ``area`` and ``monotone`` only if there is no other.
     """
-    groups: dict[tuple[str, str, str], dict[str, Circuit]] = {}
-    for circuit in sorted(circuits, key=_rank):
+    groups: dict[tuple[str, str, str], list[Circuit]] = {}
+    for circuit in circuits:
         wish = circuit.wish
-        group = groups.setdefault((wish.function, str(wish.in_format), str(wish.out_format)), {})
-        group.setdefault(wish.contract, circuit)
-    return [[*group.values()] for group in groups.values()]
+        groups.setdefault((wish.function, str(wish.in_format), str(wish.out_format)), []).append(
+            circuit)
+    best = [{circuit.wish.contract: circuit for circuit in sorted(group, key=_rank, reverse=True)}
+            for group in groups.values()]
+    return [[group[contract] for contract in _LOOSEST_FIRST if contract in group]
+            for group in best]
 
 
 def save_picture(circuits: Iterable[Circuit], path: Path) -> None:

@@ -1,4 +1,5 @@
 """The report's tables as text, for the terminal and for HTML."""
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -7,7 +8,6 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-from accel.report.activation_clock import BUDGETS
 from accel.report.activation_paper import BASELINES, summary
 
 Row = Mapping[str, Any]
@@ -38,24 +38,32 @@ class Sheet:
         return table
 
 
-def row_sheet(rows: Sequence[Row]) -> Sheet:
-    """Every circuit with what it is compared with."""
-    columns: Columns = [
+def row_sheets(rows: Sequence[Row]) -> list[Sheet]:
+    """Circuits with what they are compared with: in LUTs, and in cells."""
+    names = [*dict.fromkeys(_what(row) for row in rows)]
+    rows = sorted(rows, key=lambda row: names.index(_what(row)))
+    first: Columns = [
         ("function", lambda row: str(row["function"])), ("formats", _formats),
-        ("contract", lambda row: str(row["contract"])),
-        ("target", lambda row: str(row["target"])), ("LUT4", _plain("lut4")), ("levels", _levels),
-        *([("gates", _plain("gates"))] if any(row["gates"] for row in rows) else []),
-        ("max ulp", _fixed("max_ulp", 3)), ("mean ulp", _fixed("mean_ulp")),
-        ("monotone", _monotone),
-        ("case LUT4", lambda row: f"{row['case_lut4']}({row['case_nowidelut_lut4']})"),
-        ("ratio", _fixed("ratio_case")), ("bip. LUT4", _plain("bipartite_lut4")),
-        ("ratio", _fixed("ratio_bipartite")), ("µm²", _fixed("area_um2", 1)),
-        ("ps", _fixed("delay_ps", 0)), ("case/ area", _fixed("ratio_case_area")),
-        ("bip./ area", _fixed("ratio_bipartite_area")), ("proven", _yes("proven", no="NO"))]
+        ("contract", lambda row: str(row["contract"])), ("target", _target)]
+    last: Columns = [("max ulp", _max_ulp), ("mean ulp", _fixed("mean_ulp")),
+                     ("monotone", _monotone), ("proven", _yes("proven", no="NO"))]
+    luts: Columns = [
+        *first, ("LUT4", _plain("lut4")), ("levels", _plain("levels")),
+        ("case LUT4", _plain("case_lut4")), ("ratio", _fixed("ratio_case")),
+        ("bipartite LUT4", _plain("bipartite_lut4")), ("ratio", _fixed("ratio_bipartite")), *last]
     if any(row["clock_mhz"] for row in rows):
-        columns = [*columns, ("MHz", _clock)]
-    return _sheet("Activation circuits", columns, rows, left=4,
-                  group=lambda row: (row["function"], row["in_format"], row["out_format"]))
+        luts = [*luts, ("MHz", _clock)]
+    cells: Columns = [
+        *first, ("gates", _plain("gates")), ("µm²", _fixed("area_um2", 1)),
+        ("ps", _fixed("delay_ps", 0)), ("fast µm²", _fixed("fast_area_um2", 1)),
+        ("fast ps", _fixed("fast_delay_ps", 0)), ("case µm²", _fixed("case_area_um2", 1)),
+        ("ratio", _fixed("ratio_case_area")), ("bipartite µm²", _fixed("bipartite_area_um2", 1)),
+        ("ratio", _fixed("ratio_bipartite_area")), *last]
+    in_luts = [row for row in rows if row["gates"] is None]
+    in_cells = [row for row in rows if row["gates"] is not None or row["area_um2"] is not None]
+    return [_sheet(title, columns, some, left=4, group=_what) for title, columns, some in (
+        ("Activation circuits in LUTs", luts, in_luts),
+        ("Activation circuits in cells", cells, in_cells)) if some]
 
 
 def paper_sheets(rows: Sequence[Row]) -> list[Sheet]:
@@ -68,7 +76,7 @@ def paper_sheets(rows: Sequence[Row]) -> list[Sheet]:
         ("ps", _fixed("delay_ps", 0)), ("GHz", _fixed("clock_ghz")),
         ("fast ps", _fixed("fast_delay_ps", 0)), ("fast GHz", _fixed("fast_clock_ghz")),
         ("mux ps", _fixed("mux_delay_ps", 0)), ("table ps", _fixed("table_delay_ps", 0)),
-        ("max ulp", _fixed("max_ulp", 3)), ("proven", _yes("proven", no="NO"))]
+        ("max ulp", _max_ulp), ("proven", _yes("proven", no="NO"))]
     ranges: Columns = [
         ("function", lambda row: str(row["function"])),
         ("contract", lambda row: str(row["contract"])),
@@ -114,19 +122,23 @@ def _formats(row: Row) -> str:
     return str(row["in_format"]) if same else f"{row['in_format']} > {row['out_format']}"
 
 
-def _levels(row: Row) -> str:
-    return f"{row['levels']}" + (f" of {row['max_levels']}" if row["max_levels"] else "")
+def _what(row: Row) -> tuple[str, str, str]:
+    return row["function"], row["in_format"], row["out_format"]
+
+
+def _target(row: Row) -> str:
+    return str(row["target"]) + (f", {row['max_levels']}" if row["max_levels"] else "")
+
+
+def _max_ulp(row: Row) -> str:
+    return f"{math.floor(1000 * row['max_ulp']) / 1000:.3f}"     # less than 1 stays so
 
 
 def _monotone(row: Row) -> str:
-    if row["cost_lut4"] is not None:
-        return f"{row['cost_lut4']:+d} LUT4"
+    if row["monotone"]:
+        return "+?" if row["cost_lut4"] is None else f"{row['cost_lut4']:+d}"
     return "yes" if row["is_monotone"] else "-"
 
 
 def _clock(row: Row) -> str:
-    if row["clock_mhz"] is None:
-        return ""
-    eight = row["in_format"] == row["out_format"] == "Q3.5"
-    budget = BUDGETS.get(row["function"]) if eight else None
-    return f"{row['clock_mhz']:.0f}" + (f" of {budget}" if budget else "")
+    return "" if row["clock_mhz"] is None else f"{row['clock_mhz']:.0f}"

