@@ -98,7 +98,7 @@ def _designs() -> Iterator[tuple[ArraySpec | None, Device]]:
         yield _array("mac", 8, rows, cols, band_rows=band_rows), ECP5
     yield _array("mac", 8, 12, 26, band_rows=4, multiplier="packed"), ECP5
     yield _array("mac", 8, 8, 8, terms=TERMS_24["mac"], multiplier="lut"), ECP5
-    for kind, weight_bits, sizes in (("shift", 5, (8, 16, 32)), ("add", 9, (8, 16))):
+    for kind, weight_bits, sizes in (("shift", 5, (8, 16, 24, 32)), ("add", 9, (8, 16))):
         for size in sizes:
             yield _array(kind, weight_bits, size, size, terms=TERMS_24[kind]), ECP5
     yield _array("shiftadd", 9, 8, 8), ECP5
