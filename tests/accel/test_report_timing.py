@@ -47,8 +47,10 @@ def test_cases() -> None:
     assert len(BENCHES) == 2 * len(by_name) == len({bench.key for bench in BENCHES})
     sums = {name: bench.array.sum_bits for name, bench in by_name.items() if bench.array}
     assert {name for name, bits in sums.items() if bits == 24} == {
-        "mac-lut-8x8", "shift-8x8", "shift-16x16", "shift-32x32", "add-8x8", "add-16x16"}
-    assert [name for name, bench in by_name.items() if bench.large] == ["shift-32x32"]
+        "mac-lut-8x8", "shift-8x8", "shift-16x16", "shift-24x24", "shift-32x32", "add-8x8",
+        "add-16x16"}
+    assert [name for name, bench in by_name.items() if bench.large] == [
+        "shift-24x24", "shift-32x32"]
     assert {name: by_name[name].macs_per_cycle for name in (
         "mac-12x13", "mac-packed-12x26", "mac-dual-4x4", "ram-16x2048")} == {
         "mac-12x13": 156, "mac-packed-12x26": 312, "mac-dual-4x4": 16, "ram-16x2048": 0}
