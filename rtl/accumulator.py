@@ -7,6 +7,7 @@ from accel.spec.config import AccelConfig
 from rtl.arith import delay, extended, register
 from rtl.carry import FusedAdder, add_masked
 from rtl.ram import READ_LATENCY, Ram
+from rtl.register import LocalRegister
 
 #: Cycles after which the same accumulator may be addressed again.
 REUSE_CYCLES = READ_LATENCY + 2
@@ -32,10 +33,11 @@ class AccumulatorColumn(wiring.Component):
     Members
     -------
     read_address, read_data
-        The vector unit's own read port, `READ_LATENCY` cycles.
+        The vector unit's own read port, `read_latency` cycles.
     """
 
     sum_delay = READ_LATENCY
+    read_latency = 1 + READ_LATENCY
 
     def __init__(self, config: AccelConfig) -> None:
         self.config = config
@@ -58,9 +60,11 @@ class AccumulatorColumn(wiring.Component):
             adder.a.eq(extended(self.sum, c.acc_bits)),
             adder.c.eq(ram.r0_data[0].as_unsigned()), adder.d.eq((~first).replicate(c.acc_bits))]
         total = register(m, adder.sum.as_signed(), "total")
+        # a register of each column's own: the wire from the vector unit's loops is long
+        m.submodules.read_near = near = LocalRegister(len(self.read_address))
         m.d.comb += [
-            ram.r0_addr.eq(self.control.address),
+            near.i.eq(self.read_address), ram.r0_addr.eq(self.control.address),
             ram.w_addr.eq(register(m, address, "total_address")), ram.w_data[0].eq(total),
             ram.w_en.eq(register(m, valid, "total_valid")),
-            ram.r1_addr.eq(self.read_address), self.read_data.eq(ram.r1_data[0])]
+            ram.r1_addr.eq(near.o), self.read_data.eq(ram.r1_data[0])]
         return m

@@ -35,7 +35,9 @@ class LutFunction(wiring.Component):
                 lut4(m, lut.truth, fanins, node, f"cell_{number}")
             else:
                 m.d.comb += node.eq(Const(lut.truth, 1 << len(fanins)).bit_select(Cat(*fanins), 1))
-        m.d.comb += self.o.eq(Cat(*(signals[output] for output in self.network.outputs)))
+        # Bit by bit: a port that is one concatenation would be emitted as the nets it is made of.
+        for bit, output in enumerate(self.network.outputs):
+            m.d.comb += self.o[bit].eq(signals[output])
         return m
 
 

@@ -120,7 +120,7 @@ class GemmUnit(wiring.Component):
     weight_address, weight_data, weight_write
         Host writes to the weight store.
     acc_address, acc_data
-        The vector unit's view of the accumulators, two cycles.
+        The vector unit's view of the accumulators, `AccumulatorColumn.read_latency` cycles.
     host_element, host_activation
         Host read of one activation while idle, `HOST_READ_LATENCY` cycles.
     """

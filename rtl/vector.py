@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Isa, Opcode
 from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+from rtl.accumulator import AccumulatorColumn
 from rtl.activation import ActivationUnit
 from rtl.address import AffineLoops
 from rtl.arith import delay, register
@@ -74,15 +75,16 @@ class VectorUnit(wiring.Component):
     stepping
         An accumulator is read, or a word filled, in this cycle.
     acc_address, acc_data
-        Read port of the accumulators, `READ_LATENCY` cycles.
+        Read port of the accumulators, `ACC_LATENCY` cycles.
     write
         Writes to the activation scratchpad.
     param_address, param_data, param_write
         Host writes to the bias and scale memory.
     """
 
+    ACC_LATENCY = AccumulatorColumn.read_latency
     #: From a step's addresses to the registered write of its result.
-    WRITE_LATENCY = READ_LATENCY + 1 + VectorLane.latency + 1
+    WRITE_LATENCY = ACC_LATENCY + 1 + VectorLane.latency + 1
 
     def __init__(self, config: AccelConfig) -> None:
         self.config, self.isa = config, Isa(config)
@@ -172,14 +174,16 @@ class VectorUnit(wiring.Component):
         m.submodules.params = params = Ram(param_layout(c).size, c.param_depth, lanes=lanes)
         m.d.comb += [
             params.w_addr.eq(self.param_address), params.w_en.eq(self.param_write.replicate(lanes)),
-            params.w_data.eq(self.param_data), params.r0_addr.eq(loops.addresses.s2),
+            params.w_data.eq(self.param_data),
+            params.r0_addr.eq(delay(m, loops.addresses.s2, self.ACC_LATENCY - READ_LATENCY,
+                                    "param_address")),
             self.acc_address.eq(loops.addresses.s0)]
 
-        group = delay(m, loops.addresses.s3, READ_LATENCY, "group")
-        first = delay(m, loops.at_first[-2:].all(), READ_LATENCY + 1, "window_first")
+        group = delay(m, loops.addresses.s3, self.ACC_LATENCY, "group")
+        first = delay(m, loops.at_first[-2:].all(), self.ACC_LATENCY + 1, "window_first")
         done = delay(m, loops.step & loops.at_last[-2:].all(), self.WRITE_LATENCY - 1, "done")
         address = delay(m, loops.addresses.s1, self.WRITE_LATENCY - 1, "out_address")
-        out_group = delay(m, group, self.WRITE_LATENCY - 1 - READ_LATENCY, "out_group")
+        out_group = delay(m, group, self.WRITE_LATENCY - 1 - self.ACC_LATENCY, "out_group")
 
         results = []
         for index in range(lanes):

@@ -6,6 +6,7 @@ cached under ``build/circuits`` by the digest of what was asked.
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 from accel.circuits.find import codes_of, find
 from accel.circuits.network import Network
+from accel.circuits.progress import shown
 from accel.files import BUILD, write_atomic
 from accel.spec.errors import InputError
 from accel.spec.formats import Format
@@ -24,6 +26,8 @@ from accel.spec.tables import ActivationSpec
 #: Effort for circuits of an accelerator that are not kept: some ten seconds each.
 QUICK = 0.1
 KNOWN = Path(__file__).with_name("known.json")
+#: Is told the part that is done, 0..1.
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,7 @@ class Circuit:
                 **self.network.record()}
 
 
-def get(wish: Wish, *, effort: float = 1, progress: Callable[[float], None] = lambda part: None,
-        ) -> Circuit:
+def get(wish: Wish, *, effort: float = 1, progress: Progress | None = None) -> Circuit:
     """The circuit that the repository keeps for a wish, or else the one that a search finds.
 
     Raises `InputError` if a circuit that was read breaks the wish.
@@ -111,15 +114,19 @@ def get(wish: Wish, *, effort: float = 1, progress: Callable[[float], None] = la
     return search(wish, effort=effort, progress=progress)
 
 
-def search(wish: Wish, *, effort: float = 1,
-           progress: Callable[[float], None] = lambda part: None) -> Circuit:
-    """The circuit that a search finds, whatever the repository keeps; cached."""
+def search(wish: Wish, *, effort: float = 1, progress: Progress | None = None) -> Circuit:
+    """The circuit that a search finds, whatever the repository keeps; cached.
+
+    Without ``progress``, what takes time is shown on stderr.
+    """
     # The effort is part of the name: what is returned must not depend on what was asked before.
     path = BUILD / "circuits" / f"{wish.digest}-{effort:g}.json"
     if record := _load(path):
         return _circuit(wish, record)
-    found = find(wish.relation, levels=wish.levels, monotone=wish.monotone, target=wish.target,
-                 effort=effort, progress=progress)
+    watched = nullcontext(progress) if progress else shown(f"searching a circuit for {wish}")
+    with watched as told:
+        found = find(wish.relation, levels=wish.levels, monotone=wish.monotone,
+                     target=wish.target, effort=effort, progress=told)
     circuit = Circuit(wish, found.network, found.form, effort)
     write_atomic(path, json.dumps(circuit.record()) + "\n")
     return circuit
