@@ -15,6 +15,9 @@ from accel.spec.errors import InputError
 from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS, limits
 
 IntArray = npt.NDArray[np.int64]
+#: Rows above, columns to the left, rows below, columns to the right.
+Padding = tuple[int, int, int, int]
+NO_PADDING: Padding = (0, 0, 0, 0)
 
 
 class GraphError(InputError):
@@ -35,8 +38,14 @@ class Tensor:
 class Conv2d:
     """Convolution, bias and per-channel requantization (`numerics.requantize`).
 
-    ``weight`` is ``(out, in, kernel_h, kernel_w)``; ``bias`` (input zero point folded in),
-    ``multiplier`` and ``shift`` are ``(out,)``. Padding reads the input's zero point.
+    ``weight`` is ``(out, in / groups, kernel_h, kernel_w)``; ``bias`` (input zero point folded
+    in), ``multiplier`` and ``shift`` are ``(out,)``. Padding reads the input's zero point. A mean
+    over windows is a depthwise convolution whose weights are all 1.
+
+    Members
+    -------
+    offset
+        Added after scaling; None: the output's zero point.
     """
 
     name: str
@@ -47,7 +56,39 @@ class Conv2d:
     multiplier: IntArray
     shift: IntArray
     stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
+    padding: Padding = NO_PADDING
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    offset: int | None = None
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors it reads."""
+        return (self.input,)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Rows and columns that a dilated kernel spans."""
+        _, _, *kernel = self.weight.shape
+        rows, cols = ((k - 1) * d + 1 for k, d in zip(kernel, self.dilation, strict=True))
+        return rows, cols
+
+
+@dataclass(frozen=True)
+class Add:
+    """Sum of two tensors of one shape, each with its own scale: `numerics.add`.
+
+    ``multipliers`` and ``shifts`` scale the two inputs, less their zero points; ``multiplier`` and
+    ``shift`` the sum.
+    """
+
+    name: str
+    inputs: tuple[Tensor, Tensor]
+    output: Tensor
+    multipliers: tuple[int, int]
+    shifts: tuple[int, int]
+    multiplier: int
+    shift: int
 
 
 @dataclass(frozen=True)
@@ -59,19 +100,55 @@ class Activation:
     output: Tensor
     function: str
 
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors it reads."""
+        return (self.input,)
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """Codes limited to ``low..high``; input and output share one quantization."""
+
+    name: str
+    input: Tensor
+    output: Tensor
+    low: int
+    high: int
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors it reads."""
+        return (self.input,)
+
 
 @dataclass(frozen=True)
 class MaxPool2d:
-    """Maximum over windows, no padding; input and output share one quantization."""
+    """Maximum over windows; padding never wins. Input and output share one quantization."""
 
     name: str
     input: Tensor
     output: Tensor
     kernel: tuple[int, int]
     stride: tuple[int, int]
+    padding: Padding = NO_PADDING
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors it reads."""
+        return (self.input,)
 
 
-Node = Conv2d | Activation | MaxPool2d
+@dataclass(frozen=True)
+class Concat:
+    """Channels of several tensors one after the other; all share one quantization."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+
+Node = Conv2d | Add | Activation | Clamp | MaxPool2d | Concat
 
 
 @dataclass(frozen=True, eq=False)

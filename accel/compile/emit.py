@@ -1,210 +1,383 @@
 """Stages -> instructions, packed weights and parameters."""
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from accel.compile.allocate import allocate, halo_words
+from accel.compile.order import Step, Words, schedule, span
+from accel.compile.pack import Taps, offset_words, param_words, taps_of, tile_rows
+from accel.compile.place import Memory, Window, layouts_of, window_of, words_per_position
+from accel.compile.plan import Block, Plan
 from accel.compile.stages import CompileError, Stage, group
-from accel.graph import Conv2d, Graph
+from accel.graph import Graph, IntArray
 from accel.program import Image, Layout, Program
-from accel.spec.cells import OFF, Operation
 from accel.spec.config import AccelConfig
-from accel.spec.isa import Instruction, Isa, Opcode
+from accel.spec.isa import Instruction, Isa, Opcode, Target
 from accel.spec.link import Space
-from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+
+#: Cycles from a unit's last step to its token, roughly; they order the program only.
+LATENCY = {Opcode.LOAD: 15, Opcode.GEMM: 45, Opcode.VECTOR: 30, Opcode.STORE: 10}
 
 
 def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = False) -> Program:
     """Compile a verified graph.
 
-    With ``keep_tensors`` no tensor reuses the memory of another, so that all of them can be read
-    after a run. Raises `graph.GraphError` or `CompileError` naming what does not fit.
+    With ``keep_tensors`` every stage writes its tensor to memory and none reuses the place of
+    another, so that all of them can be read after a run. Raises `graph.GraphError` or
+    `CompileError` naming what does not fit.
     """
     graph.verify(config)
-    stages = group(graph)
-    layouts = allocate(graph.input, stages, config, keep=keep_tensors)
-    emitter = _Emitter(config)
-    for stage in stages:
-        emitter.stage(stage, layouts)
+    stages = group(graph, config)
+    taps = [taps_of(stage.conv, config) for stage in stages]
+    tiles = sum(each.groups * -(-len(each.places) // config.rows) for each in taps)
+    memory, streamed = Memory(config), tiles > config.weight_depth
+    weights_at = memory.take("the weights", tiles * config.rows, 0, len(stages) + 1) \
+        if streamed else None
+    near = frozenset[str]() if keep_tensors else _near(stages, config)
+    layouts = layouts_of(graph, stages, memory, near, config, keep=keep_tensors)
+    emitter = _Emitter(config, layouts, near, weights_at)
+    for stage, each, following in zip(stages, taps, [*stages[1:], None], strict=True):
+        emitter.stage(stage, each, following)
     return Program(
         name=graph.name, config_digest=config.digest, images=emitter.images(), tensors=layouts,
         input=graph.input.name, output=stages[-1].output.name, macs=graph.macs,
         keeps_tensors=keep_tensors)
 
 
+def _near(stages: list[Stage], config: AccelConfig) -> frozenset[str]:
+    """Tensors that never leave the activation scratchpad.
+
+    Those that only the very next stage reads, where the sources of both stages fit into half of
+    the scratchpad each.
+    """
+    half = config.act_depth // 2
+    readers: dict[str, list[int]] = {}
+    for index, stage in enumerate(stages):
+        for source in stage.sources:
+            readers.setdefault(source.name, []).append(index)
+    fits = [window_of(stage, None, config).words <= half for stage in stages]
+    return frozenset(
+        stage.output.name for index, stage in enumerate(stages[:-1])
+        if readers.get(stage.output.name) == [index + 1] and not stage.add
+        and stages[index + 1].conv.input.name == stage.output.name
+        and fits[index] and fits[index + 1])
+
+
+@dataclass
+class _Place:
+    """A stage's source in the activation scratchpad, or a tensor that is written there.
+
+    Members
+    -------
+    base
+        First word.
+    layout
+        Where it is loaded from; None if the vector unit writes it.
+    loaded
+        Rows that are there, padding included.
+    """
+
+    window: Window
+    base: int
+    ring: bool
+    pad_value: int
+    layout: Layout | None
+    top: int
+    loaded: int = 0
+
+
 @dataclass
 class _Emitter:
-    """Collects instructions and memory images, and hands out tokens."""
+    """Collects steps and memory images."""
 
     config: AccelConfig
-    instructions: list[Instruction] = field(default_factory=list)
-    tiles: list[tuple[int, ...]] = field(default_factory=list)
+    layouts: dict[str, Layout]
+    near: frozenset[str]
+    weights_at: int | None      # first memory word of the weights, if they are streamed
+    steps: list[Step] = field(default_factory=list)
+    tile_words: list[int] = field(default_factory=list)     # `rows` words per tile
+    offsets: list[int] = field(default_factory=list)
+    offset_index: dict[tuple[int, ...], int] = field(default_factory=dict)
     params: list[int] = field(default_factory=list)
-    waits: dict[int, int] = field(default_factory=dict)     # GEMM -> the VECTOR it waits for
-    pairs: list[tuple[int, int]] = field(default_factory=list)  # (GEMM, VECTOR) that reads it
-    acc_reader: dict[int, int] = field(default_factory=dict)  # accumulator half -> last VECTOR
-    stage_end: int | None = None                            # last VECTOR of the stage before
-    half: int = 0
+    places: dict[str, _Place] = field(default_factory=dict)     # of near tensors
+    ring: int = 0               # next word of the activation scratchpad used as a ring
+    tile_ring: int = 0          # next tile of the weight scratchpad used as a ring
+    act_half: int = 0
+    acc_half: int = 0
+    out_half: int = 0
 
-    def stage(self, stage: Stage, layouts: dict[str, Layout]) -> None:
-        """All instructions of one stage: per column tile and strip a GEMM and a VECTOR."""
-        source, target = layouts[stage.conv.input.name], layouts[stage.output.name]
-        if any(target.padding):
-            base, words = halo_words(target, self.config)
-            self._add(Opcode.FILL, out_base=base, words=words, value=target.zero_point)
-        last = self.stage_end
-        for first_channel in range(0, stage.conv.weight.shape[0], self.config.cols):
-            weight_base, count = self._pack_weights(stage.conv, first_channel, source)
-            param_base, groups = self._pack_params(stage.conv, first_channel)
-            for out_row, out_rows, halves in self._strips(stage):
-                gemm = self._gemm(stage, source, out_row, out_rows, weight_base, count)
-                vector = self._vector(stage, target, out_row, out_rows, first_channel,
-                                      param_base, groups)
-                self._order(gemm, vector, halves)
-                last = vector
-        self.stage_end = last
+    def __post_init__(self) -> None:
+        c = self.config
+        self.act, self.acc, self.out = Words(c.act_depth), Words(c.acc_depth), Words(c.out_depth)
+        self.memory, self.tiles = Words(c.mem_depth), Words(c.weight_depth)
 
-    def _strips(self, stage: Stage) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-        """Output rows that fit half of the accumulators (or, if none do, all of them)."""
-        _, height, width = stage.conv.output.shape
-        (kernel, _), (stride, _) = stage.window
-        out_height = (height - kernel) // stride + 1
-        half = self.config.acc_depth // 2
-        for room, halves in ((half, None), (self.config.acc_depth, (0, 1))):
-            fit = (room // width - kernel) // stride + 1 if room // width >= kernel else 0
-            if fit:
-                for row in range(0, out_height, fit):
-                    if halves is None:
-                        self.half ^= 1
-                    else:
-                        self.half = 0
-                    yield row, min(fit, out_height - row), halves or (self.half,)
-                return
-        raise CompileError(
-            f"layer {stage.conv.name!r}: one output row needs {kernel * width} accumulators per "
-            f"column, but acc_depth is {self.config.acc_depth}")
+    def stage(self, stage: Stage, taps: Taps, following: Stage | None) -> None:
+        """All instructions of one stage: per block a GEMM and a VECTOR, and what moves data."""
+        source = self.places.get(stage.conv.input.name) or self._place(
+            stage, self.layouts[stage.conv.input.name])
+        target = self._near_target(stage, following)
+        plan = Plan(self.config, stage, taps, source.window, source.ring, target is None,
+                    self.weights_at is not None)
+        offset_base = self._pack_offsets(taps, source.window)
+        param_base, lane_groups = self._pack_params(stage, taps)
+        weights: dict[int, int] = {}    # group -> first tile of its block in the scratchpad
+        first_tile = len(self.tile_words) // self.config.rows
+        blocks = plan.blocks()
+        for block in blocks:
+            if block.row == 0:
+                self.tile_words += tile_rows(taps, self.config, list(plan.tile_order(block)))
+        if plan.weights_once:
+            self._load_weights(first_tile, plan.tiles * taps.groups)
+        for block in blocks:
+            place = first_tile + block.group * plan.tiles
+            if self.weights_at is None:
+                weights[block.group] = place
+            elif plan.weights_once:
+                weights[block.group] = self.tile_ring - plan.tiles * (taps.groups - block.group)
+            elif block.group not in weights or source.ring:
+                weights = {block.group: self.tile_ring}
+                self._load_weights(place, plan.tiles * block.groups)
+            self._load_rows(source, plan.source_rows(block.row, block.rows).stop)
+            out_base = self.out_half * (self.config.out_depth // 2)
+            self.out_half ^= 1
+            if stage.add:
+                self._load_other(stage, block, out_base)
+            gemm = self._gemm(plan, block, source, weights[block.group], offset_base)
+            self._vector(plan, block, gemm, target, out_base,
+                         param_base + block.group * lane_groups * self._param_steps, lane_groups)
+            if target is None:
+                self._store(stage, block, out_base)
 
-    @property
-    def _acc_base(self) -> int:
-        return self.half * (self.config.acc_depth // 2)
+    # --- places ---------------------------------------------------------------------------------
+    def _place(self, stage: Stage, layout: Layout | None) -> _Place:
+        """Room for the source of ``stage``: a half of the scratchpad, or all of it as a ring."""
+        window = window_of(stage, layout, self.config)
+        ring = window.words > self.config.act_depth // 2
+        if ring:
+            base, self.ring = self.ring, (self.ring + window.words) % self.config.act_depth
+        else:
+            base = self.act_half * (self.config.act_depth // 2)
+            self.act_half ^= 1
+        return _Place(window, base, ring, stage.pad_value, layout, stage.conv.padding[0])
 
-    def _gemm(self, stage: Stage, source: Layout, out_row: int, out_rows: int, weight_base: int,
-              tiles: int) -> int:
-        conv = stage.conv
-        (kernel, _), (pool_stride, _) = stage.window
-        rows, cols = (out_rows - 1) * pool_stride + kernel, conv.output.shape[2]
-        row_stride = conv.stride[0] * source.row_stride
-        start = (source.origin - conv.padding[0] * source.row_stride
-                 - conv.padding[1] * source.col_stride)
-        return self._add(
-            Opcode.GEMM, weight_base=weight_base, tiles=tiles,
-            act_base=start + out_row * pool_stride * row_stride,
-            rows=rows, row_stride=row_stride if rows > 1 else 0,
-            cols=cols, col_stride=conv.stride[1] * source.col_stride if cols > 1 else 0,
-            acc_base=self._acc_base, accumulate=0,
-            **({"distance": 0} if self.config.array.switched else {}))
+    def _near_target(self, stage: Stage, following: Stage | None) -> _Place | None:
+        """Room for an output that stays near; where it is padded, all is filled before."""
+        if following is None or stage.output.name not in self.near:
+            return None
+        place = self.places[stage.output.name] = self._place(following, None)
+        if any(following.conv.padding):
+            self._load(Target.ACTIVATION, place.base, place.window.pitch, 0,
+                       top=place.window.rows, left=place.window.pitch, value=place.pad_value)
+        place.loaded = place.window.rows
+        return place
 
-    def _vector(self, stage: Stage, target: Layout, out_row: int, out_rows: int,
-                first_channel: int, param_base: int, groups: int) -> int:
-        lanes, width = self.config.word_lanes, stage.conv.output.shape[2]
-        (win_rows, win_cols), (row_stride, col_stride) = stage.window
-        cols = stage.output.shape[2]
-        functions = [spec.function for spec in self.config.activation_specs]
-        base = (target.origin + out_row * target.row_stride
-                + target.channel_offsets[first_channel])
-        return self._add(
-            Opcode.VECTOR, acc_base=self._acc_base,
-            rows=out_rows, row_stride=row_stride * width if out_rows > 1 else 0,
-            cols=cols, col_stride=col_stride if cols > 1 else 0,
+    # --- instructions ---------------------------------------------------------------------------
+    def _add(self, opcode: Opcode, cycles: int, **fields: int) -> tuple[Step, int]:
+        step = Step(Instruction(opcode, fields), cycles, LATENCY[opcode])
+        self.steps.append(step)
+        return step, len(self.steps) - 1
+
+    def _load(self, target: Target, base: int, row_stride: int, rows: int, *, mem_base: int = 0,
+              mem_row_stride: int = 0, words: int = 0, top: int = 0, bottom: int = 0,
+              left: int = 0, right: int = 0, value: int = 0) -> None:
+        height, width = top + rows + bottom, left + words + right
+        step, index = self._add(
+            Opcode.LOAD, height * width, target=target, mem_base=mem_base, rows=rows,
+            mem_row_stride=mem_row_stride if rows > 1 else 0, words=words, base=base,
+            row_stride=row_stride if height > 1 else 0, top=top, bottom=bottom, left=left,
+            right=right, value=value)
+        source = _grid(mem_base, (rows, mem_row_stride), (words, 1))
+        self.memory.read(step, index, source)
+        places = _grid(base, (height, row_stride), (width, 1))
+        if target == Target.WEIGHT:
+            self.tiles.write(step, index, np.unique(
+                places // self.config.row_slots % self.config.weight_depth))
+        else:
+            scratchpad, depth = ((self.act, self.config.act_depth)
+                                 if target == Target.ACTIVATION
+                                 else (self.out, self.config.out_depth))
+            scratchpad.write(step, index, places % depth)
+
+    def _load_rows(self, place: _Place, stop: int) -> None:
+        """Rows of a source up to ``stop``, padding included, that are not there yet."""
+        layout, window = place.layout, place.window
+        first, stop = place.loaded, min(stop, window.rows)
+        if layout is None or first >= stop:
+            return
+        place.loaded = stop
+        height, lanes = layout.shape[1], self.config.word_lanes
+        begin, end = (min(max(row - place.top, 0), height) for row in (first, stop))
+        words = layout.row_stride // lanes
+        top = min(stop, place.top) - min(first, place.top)
+        self._load(
+            Target.ACTIVATION, (place.base + first * window.pitch) % self.config.act_depth,
+            window.pitch, end - begin, mem_base=layout.start // lanes + begin * words,
+            mem_row_stride=words, words=words, top=top,
+            bottom=stop - first - (end - begin) - top, left=window.left, right=window.right,
+            value=place.pad_value)
+
+    def _load_weights(self, first_tile: int, tiles: int) -> None:
+        rows, slots, depth = self.config.rows, self.config.row_slots, self.config.weight_depth
+        assert self.weights_at is not None
+        self._load(Target.WEIGHT, self.tile_ring % depth * slots, slots, tiles,
+                   mem_base=self.weights_at + first_tile * rows, mem_row_stride=rows, words=rows)
+        self.tile_ring += tiles
+
+    def _load_other(self, stage: Stage, block: Block, out_base: int) -> None:
+        assert stage.other is not None
+        mem_base, rows, words, stride = self._copied(stage, block, stage.other.name)
+        self._load(Target.OUTPUT, out_base, words, rows, mem_base=mem_base,
+                   mem_row_stride=stride, words=words)
+
+    def _copied(self, stage: Stage, block: Block, name: str) -> tuple[int, int, int, int]:
+        """Where a block of a tensor lies in memory: first word, rows, words per row, stride."""
+        layout, width = self.layouts[name], stage.output.shape[2]
+        groups = words_per_position(stage.output, self.config)
+        positions = block.rows * width
+        first = layout.start // self.config.word_lanes + block.row * width * groups + block.group
+        if block.groups == groups:
+            return first, 1, positions * groups, 0
+        return first, positions, block.groups, groups
+
+    def _gemm(self, plan: Plan, block: Block, source: _Place, weight_base: int,
+              offset_base: int) -> int:
+        c, conv, window = self.config, plan.stage.conv, source.window
+        lanes, cols = c.word_lanes, plan.stage.conv.output.shape[2]
+        rows, needed = plan.conv_rows(block.rows), plan.source_rows(block.row, block.rows)
+        positions = rows * cols
+        half = c.acc_depth // 2
+        if positions * block.groups <= half:
+            acc_base = self.acc_half * half
+            self.acc_half ^= 1
+        else:
+            acc_base, self.acc_half = 0, 0
+        own = block.group * lanes if plan.taps.per_group else 0
+        row_stride = conv.stride[0] * window.pitch * lanes
+        step, index = self._add(
+            Opcode.GEMM, positions * block.groups * plan.tiles,
+            weight_base=weight_base % c.weight_depth, tiles=plan.tiles, groups=block.groups,
+            tiles_outer=int(plan.tiles_outer(block)), offset_base=offset_base,
+            act_base=((source.base + needed.start * window.pitch) * lanes + window.start + own)
+            % c.act_elements,
+            act_group_stride=lanes if plan.taps.per_group and block.groups > 1 else 0,
+            rows=rows, row_stride=row_stride % c.act_elements if rows > 1 else 0,
+            cols=cols, col_stride=conv.stride[1] * window.col_stride if cols > 1 else 0,
+            acc_base=acc_base, acc_group_stride=positions if block.groups > 1 else 0,
+            accumulate=0, **({"depthwise": int(plan.taps.by_lane)} if c.depthwise else {}),
+            **({"distance": 0} if c.array.switched else {}))
+        self.act.read(step, index, span(source.base + needed.start * window.pitch,
+                                        len(needed) * window.pitch, c.act_depth))
+        self.tiles.read(step, index, span(weight_base, plan.tiles * block.groups, c.weight_depth))
+        self.acc.write(step, index, acc_base + np.arange(positions * block.groups))
+        return index
+
+    def _vector(self, plan: Plan, block: Block, gemm: int, target: _Place | None, out_base: int,
+                param_base: int, lane_groups: int) -> None:
+        c, stage = self.config, plan.stage
+        acc = self.steps[gemm].instruction.fields
+        (win_rows, win_cols), (row_step, col_step) = stage.window
+        width, cols = stage.conv.output.shape[2], stage.output.shape[2]
+        if target:
+            col_stride, row_stride = target.window.col_stride // c.word_lanes, target.window.pitch
+            base = (target.base + (target.top + block.row) * row_stride + target.window.left
+                    + block.group)
+        else:
+            col_stride, row_stride, base = block.groups, cols * block.groups, out_base
+        functions = [spec.function for spec in c.activation_specs]
+        offset = stage.conv.offset
+        step, index = self._add(
+            Opcode.VECTOR, block.rows * cols * win_rows * win_cols * block.groups * lane_groups,
+            acc_base=acc["acc_base"], groups=block.groups,
+            acc_group_stride=acc["acc_group_stride"], lane_groups=lane_groups,
+            rows=block.rows, row_stride=row_step * width if block.rows > 1 else 0,
+            cols=cols, col_stride=col_step if cols > 1 else 0,
             win_rows=win_rows, win_row_stride=width if win_rows > 1 else 0,
             win_cols=win_cols, win_col_stride=1 if win_cols > 1 else 0,
-            param_base=param_base, groups=groups, out_base=base // lanes,
-            out_row_stride=target.row_stride // lanes if out_rows > 1 else 0,
-            out_col_stride=target.col_stride // lanes if cols > 1 else 0,
+            param_base=param_base, to_activation=int(target is not None),
+            to_output=int(target is None), out_base=base,
+            out_row_stride=row_stride if block.rows > 1 else 0,
+            out_col_stride=col_stride if cols > 1 else 0,
             activation=functions.index(stage.activation) + 1 if stage.activation else 0,
-            zero_point=stage.conv.output.zero_point)
+            zero_point=stage.conv.output.zero_point if offset is None else offset,
+            low=stage.low, high=stage.high,
+            **(_sum_fields(stage, out_base) if c.residual else {}))
+        self.acc.read(step, index, acc["acc_base"] + np.arange(
+            acc["rows"] * acc["cols"] * block.groups))
+        words = _grid(base, (block.rows, row_stride), (cols, col_stride), (block.groups, 1))
+        if stage.add:
+            self.out.read(step, index, words % c.out_depth)
+        if target:
+            self.act.write(step, index, words % c.act_depth)
+        else:
+            self.out.write(step, index, words % c.out_depth)
 
-    def _add(self, opcode: Opcode, **fields: int) -> int:
-        self.instructions.append(Instruction(opcode, fields))
-        return len(self.instructions) - 1
+    def _store(self, stage: Stage, block: Block, out_base: int) -> None:
+        mem_base, rows, words, stride = self._copied(stage, block, stage.output.name)
+        step, index = self._add(
+            Opcode.STORE, rows * words, out_base=out_base, rows=rows,
+            row_stride=words if rows > 1 else 0, words=words, mem_base=mem_base,
+            mem_row_stride=stride)
+        self.out.read(step, index, out_base + np.arange(rows * words))
+        self.memory.write(step, index, _grid(mem_base, (rows, stride), (words, 1)))
 
-    def _order(self, gemm: int, vector: int, halves: tuple[int, ...]) -> None:
-        """Note what must wait for what; `_tokens` turns it into flags."""
-        self.pairs.append((gemm, vector))
-        needed = [self.acc_reader[half] for half in halves if half in self.acc_reader]
-        if self.stage_end is not None:
-            needed.append(self.stage_end)
-        if needed:
-            self.waits[gemm] = max(needed)
-        self.acc_reader.update(dict.fromkeys(halves, vector))
+    # --- memories that the host fills -----------------------------------------------------------
+    def _pack_offsets(self, taps: Taps, window: Window) -> int:
+        """Where the row offsets of a geometry stand; layers of one geometry share them."""
+        lanes = self.config.word_lanes
+        words = offset_words([window.channel_offsets[c] + y * window.pitch * lanes
+                              + x * window.col_stride for c, y, x in taps.places], self.config)
+        if words not in self.offset_index:
+            self.offset_index[words] = len(self.offsets)
+            self.offsets += words
+        return self.offset_index[words]
 
-    def _tokens(self) -> dict[int, set[str]]:
-        """Token flags per instruction.
+    @property
+    def _param_steps(self) -> int:
+        return self.config.vector_lanes // self.config.param_lanes
 
-        Units finish in order, so one token from an instruction vouches for all before it: a wait
-        that an earlier one already covers costs nothing.
-        """
-        flags: dict[int, set[str]] = {}
-        for gemm, vector in self.pairs:
-            flags.setdefault(gemm, set()).add("push_next")
-            flags.setdefault(vector, set()).add("pop_prev")
-        covered = -1
-        for gemm, vector in self.waits.items():
-            if vector > covered:
-                flags.setdefault(vector, set()).add("push_prev")
-                flags[gemm].add("pop_next")
-                covered = vector
-        return flags
-
-    def _pack_weights(self, conv: Conv2d, first_channel: int, source: Layout) -> tuple[int, int]:
-        """Tiles of ``cols`` output channels: index of the first, and how many."""
-        rows, cols, cell = self.config.rows, self.config.cols, self.config.cell_spec
-        offsets = [source.channel_offsets[c] + y * source.row_stride + x * source.col_stride
-                   for c, y, x in np.ndindex(*conv.weight.shape[1:])]
-        columns = [[cell.encode(int(w), Operation.PRODUCT) for w in channel.reshape(-1)]
-                   for channel in conv.weight[first_channel:first_channel + cols]]
-        first = len(self.tiles)
-        for k in range(0, len(offsets), rows):
-            words = []
-            for row in range(k, k + rows):
-                # rows beyond the last tap read the window's first activation, which does not count
-                taps = [column[row] for column in columns] if row < len(offsets) else [OFF]
-                word = sum(code << (self.config.weight_bits * i) for i, code in enumerate(taps))
-                offset = offsets[row] if row < len(offsets) else 0
-                words.append(word | offset << (self.config.weight_bits * cols))
-            self.tiles.append(tuple(words))
-        return first, len(self.tiles) - first
-
-    def _pack_params(self, conv: Conv2d, first_channel: int) -> tuple[int, int]:
-        """Bias and scale words of ``cols`` output channels: index of the first, and groups."""
-        acc_bits, lanes = self.config.acc_bits, self.config.vector_lanes
-        entry_bits = acc_bits + MULTIPLIER_BITS + SHIFT_BITS
-        channels = range(first_channel,
-                         min(first_channel + self.config.cols, conv.weight.shape[0]))
+    def _pack_params(self, stage: Stage, taps: Taps) -> tuple[int, int]:
+        """First bias and scale word of a stage, and the lane groups of each of its groups."""
         first = len(self.params)
-        for start in range(0, len(channels), lanes):
-            word = 0
-            for lane, channel in enumerate(channels[start:start + lanes]):
-                entry = (int(conv.bias[channel]) % (1 << acc_bits)
-                         | int(conv.multiplier[channel]) << acc_bits
-                         | int(conv.shift[channel]) << (acc_bits + MULTIPLIER_BITS))
-                word |= entry << (lane * entry_bits)
-            self.params.append(word)
-        return first, len(self.params) - first
+        used = min(len(stage.conv.weight), self.config.cols)
+        lane_groups = -(-used // self.config.vector_lanes)
+        for number in range(taps.groups):
+            words = param_words(stage.conv, number, self.config)
+            self.params += words + [0] * (lane_groups * self._param_steps - len(words))
+        return first, lane_groups
 
     def images(self) -> tuple[Image, ...]:
         """Memory images; `CompileError` lists each memory that is too small."""
-        isa, flags = Isa(self.config), self._tokens()
-        self._add(Opcode.FINISH)
-        needs = {"instruction_depth": len(self.instructions), "weight_depth": len(self.tiles),
-                 "param_depth": len(self.params)}
-        if faults := [f"{name} must be at least {need}, not {getattr(self.config, name)}"
-                      for name, need in needs.items() if need > getattr(self.config, name)]:
-            raise CompileError(f"the network does not fit config {self.config.name!r}: "
-                               + "; ".join(faults))
-        words = tuple(isa.encode(Instruction(i.opcode, i.fields, frozenset(flags.get(n, ()))))
-                      for n, i in enumerate(self.instructions))
-        return (Image(Space.INSTRUCTION, 0, words), Image(Space.PARAM, 0, tuple(self.params)),
-                *(Image(Space.WEIGHT, index * self.config.row_slots, tile)
-                  for index, tile in enumerate(self.tiles)))
+        c, isa = self.config, Isa(self.config)
+        program = [*schedule(self.steps), Instruction(Opcode.FINISH, {})]
+        needs = {"instruction_depth": len(program), "param_depth": len(self.params),
+                 "offset_depth": len(self.offsets)}
+        if faults := [f"{name} must be at least {need}, not {getattr(c, name)}"
+                      for name, need in needs.items() if need > getattr(c, name)]:
+            raise CompileError(f"the network does not fit config {c.name!r}: " + "; ".join(faults))
+        weights = ([Image(Space.MEMORY, self.weights_at, tuple(self.tile_words))]
+                   if self.weights_at is not None else
+                   [Image(Space.WEIGHT, tile * c.row_slots,
+                          tuple(self.tile_words[tile * c.rows:(tile + 1) * c.rows]))
+                    for tile in range(len(self.tile_words) // c.rows)])
+        return (Image(Space.INSTRUCTION, 0, tuple(map(isa.encode, program))),
+                Image(Space.OFFSET, 0, tuple(self.offsets)),
+                Image(Space.PARAM, 0, tuple(self.params)), *weights)
+
+
+def _sum_fields(stage: Stage, out_base: int) -> dict[str, int]:
+    """The addition's fields of VECTOR; zeros where nothing is added."""
+    node = stage.add
+    names = ("add", "add_base", "own_zero_point", "own_multiplier", "other_zero_point",
+             "other_multiplier", "add_shift", "add_zero_point")
+    if node is None:
+        return dict.fromkeys(names, 0)
+    values = (1, out_base, node.inputs[0].zero_point, node.multipliers[0],
+              node.inputs[1].zero_point, node.multipliers[1], node.shift, node.output.zero_point)
+    return dict(zip(names, values, strict=True))
+
+
+def _grid(base: int, *loops: tuple[int, int]) -> IntArray:
+    """Addresses of nested loops, each given by count and stride, outermost first."""
+    address: IntArray = np.array(base, np.int64)
+    for count, stride in loops:
+        address = address[..., None] + np.arange(count) * stride
+    return address

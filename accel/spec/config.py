@@ -15,12 +15,18 @@ from accel.spec.errors import InputError
 from accel.spec.tables import ActivationSpec
 
 #: Raised whenever the meaning of an encoding changes; part of every digest.
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
+
+#: Most channels in one word of the bias and scale memory: what is wider costs block RAM.
+PARAM_LANES = 4
+#: Addresses of these wrap around, as in a ring.
+RINGS = ("act_depth", "weight_depth")
 
 LIMITS = {
     "rows": (1, 64), "cols": (1, 64), "band_rows": (1, 64), "act_bits": (2, 16),
     "acc_bits": (8, 40),
     "act_depth": (2, 65536), "weight_depth": (2, 65536), "acc_depth": (2, 65536),
+    "offset_depth": (2, 65536), "out_depth": (2, 65536), "mem_depth": (2, 1 << 24),
     "param_depth": (2, 65536), "instruction_depth": (2, 65536), "vector_lanes": (1, 64),
     "frame_bytes": (32, 1024),
 }
@@ -43,11 +49,16 @@ class AccelConfig:
     act_bits: int                 # width of an activation code, signed
     weight_bits: int              # width of a weight code (`cells.CellSpec`)
     acc_bits: int                 # width of an accumulator, signed
+    depthwise: bool               # columns can take activation streams of their own
+    residual: bool                # the vector unit can add two tensors
     act_depth: int                # activation scratchpad: words of `word_lanes` activations
     weight_depth: int             # weight scratchpad: tiles of `rows` x `cols` weights
+    offset_depth: int             # offset memory: words of one address offset per row
     acc_depth: int                # accumulator scratchpad: words of `cols` accumulators
-    param_depth: int              # bias and scale memory: words of `vector_lanes` channels
+    param_depth: int              # bias and scale memory: words of `param_lanes` channels
+    out_depth: int                # output scratchpad: words of `word_lanes` activations
     instruction_depth: int
+    mem_depth: int                # behind the memory port: words of `mem_bits`
     vector_lanes: int             # channels that the vector unit finishes per cycle
     activations: tuple[str, ...]  # relu | tanh[:Qi.f:Qi.f] | selu[:Qi.f:Qi.f]
     frame_bytes: int              # longest payload of one frame on the host link
@@ -130,6 +141,17 @@ class AccelConfig:
         return 1 << (self.cols - 1).bit_length()
 
     @property
+    def mem_bits(self) -> int:
+        """Bits of a word on the memory port: activations, or one row of a weight tile."""
+        widest = max(self.word_lanes * self.act_bits, self.cols * self.weight_bits)
+        return -(-widest // 8) * 8
+
+    @property
+    def param_lanes(self) -> int:
+        """Channels in one word of the bias and scale memory; a lane group takes some of them."""
+        return min(self.vector_lanes, PARAM_LANES)
+
+    @property
     def act_elements(self) -> int:
         """Activations that the scratchpad holds."""
         return self.act_depth * self.word_lanes
@@ -158,6 +180,13 @@ def _value_faults(values: Mapping[str, Any]) -> dict[str, str]:
     if not faults.get("vector_lanes") and lanes & (lanes - 1):
         faults["vector_lanes"] = (f"vector_lanes must be a power of two, not {lanes}; nearest: "
                                   f"{1 << (lanes.bit_length() - 1)}")
+    for name in RINGS:
+        if not faults.get(name) and (depth := values.get(name, 2)) & (depth - 1):
+            faults[name] = (f"{name} must be a power of two, not {depth}; nearest: "
+                            f"{1 << (depth.bit_length() - 1)}")
+    for name in ("depthwise", "residual"):
+        if not isinstance(values.get(name, False), bool):
+            faults[name] = f"{name} must be true or false, not {values[name]!r}"
     if not isinstance(values.get("name", ""), str):
         faults["name"] = f"name must be a string, not {values['name']!r}"
     bits = values.get("act_bits", 8) if not faults.get("act_bits") else None

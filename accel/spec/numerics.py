@@ -14,6 +14,8 @@ Int = TypeVar("Int", int, npt.NDArray[np.int64])
 MULTIPLIER_BITS = 17
 #: Width of a requantizer shift; the shift is 1..63.
 SHIFT_BITS = 6
+#: Width of the multiplier of a summand, unsigned, in bits.
+ADD_MULTIPLIER_BITS = 16
 
 
 def limits(bits: int) -> tuple[int, int]:
