@@ -34,6 +34,8 @@ class ArraySpec:
     band_rows
         Rows from one register in the way of the sums to the next: a device whose DSP slices lie
         in few rows far apart needs time to cross. ``rows`` for none.
+    depthwise
+        Elements can take activations of their own instead of those that come from the left.
     """
 
     rows: int
@@ -43,6 +45,7 @@ class ArraySpec:
     terms: int
     band_rows: int
     multiplier: str = "dsp"
+    depthwise: bool = False
 
     def __post_init__(self) -> None:
         faults = [f"{name} must be at least {least}, not {value!r}" for name, value, least in (
@@ -53,6 +56,7 @@ class ArraySpec:
             faults.append(f"weight_bits of a {self.cell.kind} cell must be in {low}..{high}, "
                           f"not {self.cell.weight_bits}")
         faults += multiplier_faults(self.multiplier, self.cell, self.act_bits)
+        faults += depthwise_faults(self.depthwise, self.multiplier, self.cell)
         if faults:
             raise ArrayError("array: " + "; ".join(faults))
 
@@ -69,7 +73,7 @@ class ArraySpec:
     @property
     def span(self) -> int:
         """Columns that one element computes."""
-        return 2 if self.cell.kind == "mac" and self.multiplier in PAIRED else 1
+        return span_of(self.multiplier, self.cell)
 
     def row_step(self, row: int) -> int:
         """Cycles by which ``row`` is behind the row above."""
@@ -78,6 +82,18 @@ class ArraySpec:
     def row_delay(self, row: int) -> int:
         """Cycles by which ``row`` is behind row 0."""
         return row + row // self.band_rows
+
+
+def span_of(multiplier: object, cell: CellSpec) -> int:
+    """Columns that one element computes."""
+    return 2 if cell.kind == "mac" and multiplier in PAIRED else 1
+
+
+def depthwise_faults(depthwise: bool, multiplier: object, cell: CellSpec) -> list[str]:
+    """What is wrong with activations of each element's own: those of two columns share one."""
+    if not depthwise or span_of(multiplier, cell) == 1:
+        return []
+    return [f"depthwise must be false with multiplier {multiplier!r}"]
 
 
 def multiplier_faults(multiplier: object, cell: CellSpec, act_bits: int) -> list[str]:

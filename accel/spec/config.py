@@ -9,11 +9,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from accel.spec.array import ArraySpec, multiplier_faults
+from accel.spec.array import ArraySpec, depthwise_faults, multiplier_faults
 from accel.spec.cells import WEIGHT_BITS, CellSpec
 from accel.spec.errors import InputError
+from accel.spec.numerics import ROUNDINGS, multiplier_bits
 from accel.spec.tables import ActivationSpec
 
+#: The widest that TensorFlow Lite's kernels have, in bits: an activation, an accumulator.
+TFLITE_LIMITS = {"act_bits": 8, "acc_bits": 32}
 #: Raised whenever the meaning of an encoding changes; part of every digest.
 CONTRACT_VERSION = 3
 
@@ -51,6 +54,7 @@ class AccelConfig:
     acc_bits: int                 # width of an accumulator, signed
     depthwise: bool               # columns can take activation streams of their own
     residual: bool                # the vector unit can add two tensors
+    rounding: str                 # of the requantizer: single | tflite (`numerics.requantize`)
     act_depth: int                # activation scratchpad: words of `word_lanes` activations
     weight_depth: int             # weight scratchpad: tiles of `rows` x `cols` weights
     offset_depth: int             # offset memory: words of one address offset per row
@@ -77,8 +81,14 @@ class AccelConfig:
             if self.acc_bits < need:
                 faults.append(f"acc_bits must be in {need}..{LIMITS['acc_bits'][1]} to hold "
                               f"{self.rows} worst-case terms, not {self.acc_bits}; nearest: {need}")
+        if self.rounding == "tflite":
+            faults += [f"{name} must be at most {most} with tflite rounding, not {value}; "
+                       f"nearest: {most}" for name, most in TFLITE_LIMITS.items()
+                       if name not in alone and (value := getattr(self, name)) > most]
         if not alone.keys() & {"cell", "weight_bits", "act_bits"}:
             faults += multiplier_faults(self.multiplier, self.cell_spec, self.act_bits)
+        if not alone.keys() & {"cell", "weight_bits", "depthwise"}:
+            faults += depthwise_faults(self.depthwise, self.multiplier, self.cell_spec)
         if not alone.keys() & {"cols", "vector_lanes"} and lanes > self.word_lanes:
             faults.append(f"vector_lanes must be at most {self.word_lanes} (cols rounded up), "
                           f"not {lanes}; nearest: {self.word_lanes}")
@@ -128,7 +138,12 @@ class AccelConfig:
         """The systolic array; a sum inside it has one term from every row."""
         return ArraySpec(rows=self.rows, cols=self.cols, cell=self.cell_spec,
                          act_bits=self.act_bits, terms=self.rows, band_rows=self.band_rows,
-                         multiplier=self.multiplier)
+                         multiplier=self.multiplier, depthwise=self.depthwise)
+
+    @property
+    def multiplier_bits(self) -> int:
+        """Width of a requantizer multiplier, unsigned."""
+        return multiplier_bits(self.rounding)
 
     @property
     def row_slots(self) -> int:
@@ -187,6 +202,9 @@ def _value_faults(values: Mapping[str, Any]) -> dict[str, str]:
     for name in ("depthwise", "residual"):
         if not isinstance(values.get(name, False), bool):
             faults[name] = f"{name} must be true or false, not {values[name]!r}"
+    if values.get("rounding", "single") not in ROUNDINGS:
+        faults["rounding"] = (f"rounding must be one of {', '.join(ROUNDINGS)}, not "
+                              f"{values['rounding']!r}")
     if not isinstance(values.get("name", ""), str):
         faults["name"] = f"name must be a string, not {values['name']!r}"
     bits = values.get("act_bits", 8) if not faults.get("act_bits") else None
