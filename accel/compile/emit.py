@@ -8,12 +8,15 @@ from accel.compile.pack import Taps, offset_words, param_words, taps_of, tile_ro
 from accel.compile.place import Memory, Window, layouts_of, window_of, words_per_position
 from accel.compile.plan import Block, Plan
 from accel.compile.stages import CompileError, Stage, group
-from accel.graph import Graph, IntArray
+from accel.compile.weights import Piece, WeightStream
+from accel.graph import Graph, IntArray, Padding
 from accel.program import Image, Layout, Program
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Instruction, Isa, Opcode, Target
 from accel.spec.link import Space
 
+#: Words of one LOAD, about.
+LOAD_WORDS = 128
 #: Cycles from a unit's last step to its token, roughly; they order the program only.
 LATENCY = {Opcode.LOAD: 15, Opcode.GEMM: 45, Opcode.VECTOR: 30, Opcode.STORE: 10}
 
@@ -36,7 +39,8 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
     layouts = layouts_of(graph, stages, memory, near, config, keep=keep_tensors)
     emitter = _Emitter(config, layouts, near, weights_at)
     for stage, each, following in zip(stages, taps, [*stages[1:], None], strict=True):
-        emitter.stage(stage, each, following)
+        emitter.prepare(stage, each, following)
+    emitter.emit()
     return Program(
         name=graph.name, config_digest=config.digest, images=emitter.images(), tensors=layouts,
         input=graph.input.name, output=stages[-1].output.name, macs=graph.macs,
@@ -81,8 +85,25 @@ class _Place:
     ring: bool
     pad_value: int
     layout: Layout | None
-    top: int
+    padding: Padding
     loaded: int = 0
+
+    @property
+    def top(self) -> int:
+        """Rows of padding above."""
+        return self.padding[0]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A stage with its places."""
+
+    plan: Plan
+    source: _Place
+    target: _Place | None
+    offset_base: int
+    param_base: int
+    lane_groups: int
 
 
 @dataclass
@@ -99,76 +120,102 @@ class _Emitter:
     offset_index: dict[tuple[int, ...], int] = field(default_factory=dict)
     params: list[int] = field(default_factory=list)
     places: dict[str, _Place] = field(default_factory=dict)     # of near tensors
-    ring: int = 0               # next word of the activation scratchpad used as a ring
-    tile_ring: int = 0          # next tile of the weight scratchpad used as a ring
-    act_half: int = 0
-    acc_half: int = 0
-    out_half: int = 0
+    prepared: list[_Prepared] = field(default_factory=list)
+    act_next: int = 0           # next free word of the activation scratchpad
+    acc_next: int = 0           # next free word, as in a ring of blocks
+    out_next: int = 0
 
     def __post_init__(self) -> None:
         c = self.config
         self.act, self.acc, self.out = Words(c.act_depth), Words(c.acc_depth), Words(c.out_depth)
         self.memory, self.tiles = Words(c.mem_depth), Words(c.weight_depth)
+        self.weights = WeightStream(c)
 
-    def stage(self, stage: Stage, taps: Taps, following: Stage | None) -> None:
-        """All instructions of one stage: per block a GEMM and a VECTOR, and what moves data."""
+    def prepare(self, stage: Stage, taps: Taps, following: Stage | None) -> None:
+        """Choose places and blocks of the next stage and pack its weights, offsets and scales."""
         source = self.places.get(stage.conv.input.name) or self._place(
             stage, self.layouts[stage.conv.input.name])
         target = self._near_target(stage, following)
         plan = Plan(self.config, stage, taps, source.window, source.ring, target is None,
                     self.weights_at is not None)
-        offset_base = self._pack_offsets(taps, source.window)
-        param_base, lane_groups = self._pack_params(stage, taps)
-        weights: dict[int, int] = {}    # group -> first tile of its block in the scratchpad
         first_tile = len(self.tile_words) // self.config.rows
-        blocks = plan.blocks()
-        for block in blocks:
+        used: dict[int, int] = {}       # group -> place of its tiles
+        for block in plan.blocks():
+            tiles = plan.tiles * block.groups
             if block.row == 0:
                 self.tile_words += tile_rows(taps, self.config, list(plan.tile_order(block)))
-        if plan.weights_once:
-            self._load_weights(first_tile, plan.tiles * taps.groups)
-        for block in blocks:
-            place = first_tile + block.group * plan.tiles
-            if self.weights_at is None:
-                weights[block.group] = place
-            elif plan.weights_once:
-                weights[block.group] = self.tile_ring - plan.tiles * (taps.groups - block.group)
-            elif block.group not in weights or source.ring:
-                weights = {block.group: self.tile_ring}
-                self._load_weights(place, plan.tiles * block.groups)
-            self._load_rows(source, plan.source_rows(block.row, block.rows).stop)
-            out_base = self.out_half * (self.config.out_depth // 2)
-            self.out_half ^= 1
-            if stage.add:
-                self._load_other(stage, block, out_base)
-            gemm = self._gemm(plan, block, source, weights[block.group], offset_base)
-            self._vector(plan, block, gemm, target, out_base,
-                         param_base + block.group * lane_groups * self._param_steps, lane_groups)
-            if target is None:
-                self._store(stage, block, out_base)
+            again = used.get(block.group) if plan.weights_stay or (
+                not source.ring and block.row) else None
+            used[block.group] = self.weights.use(
+                first_tile + block.group * plan.tiles, tiles, again)
+        param_base, lane_groups = self._pack_params(stage, taps)
+        self.prepared.append(_Prepared(plan, source, target,
+                                       self._pack_offsets(taps, source.window), param_base,
+                                       lane_groups))
+
+    def emit(self) -> None:
+        """All instructions: per block a GEMM and a VECTOR, and what moves data."""
+        self.weights.finish()
+        number = 0
+        for ready in self.prepared:
+            if ready.target:
+                self._pad(ready.target)
+            for block in ready.plan.blocks():
+                self._block(ready, block, number)
+                number += 1
+
+    def _block(self, ready: "_Prepared", block: Block, number: int) -> None:
+        plan, stage = ready.plan, ready.plan.stage
+        streamed = self.weights_at is not None
+        loads = len(self.steps)
+        for piece in self.weights.needed(number) if streamed else ():
+            self._load_weights(piece)
+        self._load_rows(ready.source, plan.source_rows(block.row, block.rows).stop)
+        out_base = self._out_room(plan, block)
+        if stage.add:
+            self._load_other(stage, block, out_base)
+        spent = sum(step.cycles for step in self.steps[loads:])
+        gemm = self._gemm(ready, block, self.weights.uses[number][0])
+        for piece in (self.weights.ahead(number, self.steps[gemm].cycles - spent)
+                      if streamed else ()):
+            self._load_weights(piece)
+        self._vector(ready, block, gemm, out_base)
+        if ready.target is None:
+            self._store(stage, block, out_base)
 
     # --- places ---------------------------------------------------------------------------------
     def _place(self, stage: Stage, layout: Layout | None) -> _Place:
         """Room for the source of ``stage``: a half of the scratchpad, or all of it as a ring."""
-        window = window_of(stage, layout, self.config)
-        ring = window.words > self.config.act_depth // 2
-        if ring:
-            base, self.ring = self.ring, (self.ring + window.words) % self.config.act_depth
-        else:
-            base = self.act_half * (self.config.act_depth // 2)
-            self.act_half ^= 1
-        return _Place(window, base, ring, stage.pad_value, layout, stage.conv.padding[0])
+        window, half = window_of(stage, layout, self.config), self.config.act_depth // 2
+        ring = window.words > half
+        # behind what was placed last, which is still being read
+        base = self.act_next if ring else -(-self.act_next // half) % 2 * half
+        self.act_next = (base + window.words) % self.config.act_depth
+        return _Place(window, base, ring, stage.pad_value, layout, stage.conv.padding)
+
+    def _out_room(self, plan: Plan, block: Block) -> int:
+        """Room for a block in the output scratchpad, if it goes there."""
+        if not plan.uses_output:
+            return 0
+        words = block.rows * plan.stage.output.shape[2] * block.groups
+        base = _room(self.out_next, words, self.config.out_depth)
+        self.out_next = base + words
+        return base
 
     def _near_target(self, stage: Stage, following: Stage | None) -> _Place | None:
-        """Room for an output that stays near; where it is padded, all is filled before."""
+        """Room for an output that stays near."""
         if following is None or stage.output.name not in self.near:
             return None
         place = self.places[stage.output.name] = self._place(following, None)
-        if any(following.conv.padding):
-            self._load(Target.ACTIVATION, place.base, place.window.pitch, 0,
-                       top=place.window.rows, left=place.window.pitch, value=place.pad_value)
         place.loaded = place.window.rows
         return place
+
+    def _pad(self, place: _Place) -> None:
+        """Fill a tensor that the vector unit will write with padding, if it has some."""
+        window = place.window
+        if any(place.padding):
+            self._load(Target.ACTIVATION, place.base, window.pitch, 0, top=window.rows,
+                       left=window.pitch, value=place.pad_value)
 
     # --- instructions ---------------------------------------------------------------------------
     def _add(self, opcode: Opcode, cycles: int, **fields: int) -> tuple[Step, int]:
@@ -200,10 +247,17 @@ class _Emitter:
     def _load_rows(self, place: _Place, stop: int) -> None:
         """Rows of a source up to ``stop``, padding included, that are not there yet."""
         layout, window = place.layout, place.window
-        first, stop = place.loaded, min(stop, window.rows)
-        if layout is None or first >= stop:
+        stop = min(stop, window.rows)
+        if layout is None:
             return
-        place.loaded = stop
+        # in pieces, as the first rows may be there long before the last
+        piece = max(1, LOAD_WORDS // window.pitch)
+        for first in range(place.loaded, stop, piece):
+            self._load_piece(place, layout, first, min(first + piece, stop))
+        place.loaded = max(place.loaded, stop)
+
+    def _load_piece(self, place: _Place, layout: Layout, first: int, stop: int) -> None:
+        window = place.window
         height, lanes = layout.shape[1], self.config.word_lanes
         begin, end = (min(max(row - place.top, 0), height) for row in (first, stop))
         words = layout.row_stride // lanes
@@ -215,12 +269,11 @@ class _Emitter:
             bottom=stop - first - (end - begin) - top, left=window.left, right=window.right,
             value=place.pad_value)
 
-    def _load_weights(self, first_tile: int, tiles: int) -> None:
+    def _load_weights(self, piece: Piece) -> None:
         rows, slots, depth = self.config.rows, self.config.row_slots, self.config.weight_depth
         assert self.weights_at is not None
-        self._load(Target.WEIGHT, self.tile_ring % depth * slots, slots, tiles,
-                   mem_base=self.weights_at + first_tile * rows, mem_row_stride=rows, words=rows)
-        self.tile_ring += tiles
+        self._load(Target.WEIGHT, piece.place % depth * slots, slots, piece.tiles,
+                   mem_base=self.weights_at + piece.tile * rows, mem_row_stride=rows, words=rows)
 
     def _load_other(self, stage: Stage, block: Block, out_base: int) -> None:
         assert stage.other is not None
@@ -238,24 +291,20 @@ class _Emitter:
             return first, 1, positions * groups, 0
         return first, positions, block.groups, groups
 
-    def _gemm(self, plan: Plan, block: Block, source: _Place, weight_base: int,
-              offset_base: int) -> int:
-        c, conv, window = self.config, plan.stage.conv, source.window
+    def _gemm(self, ready: _Prepared, block: Block, weight_base: int) -> int:
+        c, plan, source = self.config, ready.plan, ready.source
+        conv, window = plan.stage.conv, source.window
         lanes, cols = c.word_lanes, plan.stage.conv.output.shape[2]
         rows, needed = plan.conv_rows(block.rows), plan.source_rows(block.row, block.rows)
         positions = rows * cols
-        half = c.acc_depth // 2
-        if positions * block.groups <= half:
-            acc_base = self.acc_half * half
-            self.acc_half ^= 1
-        else:
-            acc_base, self.acc_half = 0, 0
+        acc_base = _room(self.acc_next, positions * block.groups, c.acc_depth)
+        self.acc_next = acc_base + positions * block.groups
         own = block.group * lanes if plan.taps.per_group else 0
         row_stride = conv.stride[0] * window.pitch * lanes
         step, index = self._add(
             Opcode.GEMM, positions * block.groups * plan.tiles,
             weight_base=weight_base % c.weight_depth, tiles=plan.tiles, groups=block.groups,
-            tiles_outer=int(plan.tiles_outer(block)), offset_base=offset_base,
+            tiles_outer=int(plan.tiles_outer(block)), offset_base=ready.offset_base,
             act_base=((source.base + needed.start * window.pitch) * lanes + window.start + own)
             % c.act_elements,
             act_group_stride=lanes if plan.taps.per_group and block.groups > 1 else 0,
@@ -264,15 +313,18 @@ class _Emitter:
             acc_base=acc_base, acc_group_stride=positions if block.groups > 1 else 0,
             accumulate=0, **({"depthwise": int(plan.taps.by_lane)} if c.depthwise else {}),
             **({"distance": 0} if c.array.switched else {}))
-        self.act.read(step, index, span(source.base + needed.start * window.pitch,
-                                        len(needed) * window.pitch, c.act_depth))
+        words = span(source.base + needed.start * window.pitch, len(needed) * window.pitch,
+                     c.act_depth)
+        if plan.taps.per_group:     # of each position only the groups' own words
+            words = words.reshape(-1, window.col_stride // lanes)[
+                :, block.group:block.group + block.groups]
+        self.act.read(step, index, words)
         self.tiles.read(step, index, span(weight_base, plan.tiles * block.groups, c.weight_depth))
         self.acc.write(step, index, acc_base + np.arange(positions * block.groups))
         return index
 
-    def _vector(self, plan: Plan, block: Block, gemm: int, target: _Place | None, out_base: int,
-                param_base: int, lane_groups: int) -> None:
-        c, stage = self.config, plan.stage
+    def _vector(self, ready: _Prepared, block: Block, gemm: int, out_base: int) -> None:
+        c, stage, target = self.config, ready.plan.stage, ready.target
         acc = self.steps[gemm].instruction.fields
         (win_rows, win_cols), (row_step, col_step) = stage.window
         width, cols = stage.conv.output.shape[2], stage.output.shape[2]
@@ -285,14 +337,15 @@ class _Emitter:
         functions = [spec.function for spec in c.activation_specs]
         offset = stage.conv.offset
         step, index = self._add(
-            Opcode.VECTOR, block.rows * cols * win_rows * win_cols * block.groups * lane_groups,
-            acc_base=acc["acc_base"], groups=block.groups,
-            acc_group_stride=acc["acc_group_stride"], lane_groups=lane_groups,
+            Opcode.VECTOR, block.rows * cols * win_rows * win_cols * block.groups
+            * ready.lane_groups, acc_base=acc["acc_base"], groups=block.groups,
+            acc_group_stride=acc["acc_group_stride"], lane_groups=ready.lane_groups,
             rows=block.rows, row_stride=row_step * width if block.rows > 1 else 0,
             cols=cols, col_stride=col_step if cols > 1 else 0,
             win_rows=win_rows, win_row_stride=width if win_rows > 1 else 0,
             win_cols=win_cols, win_col_stride=1 if win_cols > 1 else 0,
-            param_base=param_base, to_activation=int(target is not None),
+            param_base=ready.param_base + block.group * ready.lane_groups * self._param_steps,
+            to_activation=int(target is not None),
             to_output=int(target is None), out_base=base,
             out_row_stride=row_stride if block.rows > 1 else 0,
             out_col_stride=col_stride if cols > 1 else 0,
@@ -361,6 +414,11 @@ class _Emitter:
         return (Image(Space.INSTRUCTION, 0, tuple(map(isa.encode, program))),
                 Image(Space.OFFSET, 0, tuple(self.offsets)),
                 Image(Space.PARAM, 0, tuple(self.params)), *weights)
+
+
+def _room(following: int, words: int, depth: int) -> int:
+    """First word of a block of ``words`` that does not wrap around, ``following`` if it can."""
+    return following if following + words <= depth else 0
 
 
 def _sum_fields(stage: Stage, out_base: int) -> dict[str, int]:

@@ -56,7 +56,8 @@ class Words:
 
     def _wait(self, step: Step, users: IntArray, words: IntArray) -> None:
         if words.size:
-            for unit, index in zip(Unit, users[:, words.reshape(-1)].max(axis=1).tolist(), strict=True):
+            last = users[:, words.reshape(-1)].max(axis=1).tolist()
+            for unit, index in zip(Unit, last, strict=True):
                 step.wait_for(unit, index)
 
 

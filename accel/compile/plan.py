@@ -7,9 +7,11 @@ from accel.compile.place import Window
 from accel.compile.stages import CompileError, Stage
 from accel.spec.config import AccelConfig
 
-#: Blocks that a stage is cut into at least, if it has as many groups: the vector unit and the
-#: stage behind need not wait for the whole stage.
+#: Strips of rows, or else blocks of groups, that a stage is cut into at least if the blocks do not
+#: become too short: the vector unit and the stage behind need not wait for the whole stage.
 LEAST_BLOCKS = 4
+#: Steps of a block that are enough to fetch the instructions of the next.
+SHORT = 40
 #: Steps after which an accumulator may be used again at full speed; fewer cost a pause.
 REUSE_STEPS = 4
 
@@ -70,22 +72,32 @@ class Plan:
         return self.conv_rows(rows) * self.stage.conv.output.shape[2]
 
     @property
-    def weights_once(self) -> bool:
+    def weights_stay(self) -> bool:
         """All of a streamed stage's weights fit beside those of another."""
         return self.streamed and self.tiles * self.taps.groups <= self.config.weight_depth // 2
 
     def blocks(self) -> list[Block]:
         """In the order in which they are computed."""
         height, groups = self.stage.output.shape[1], self.taps.groups
-        most = self._rows()
-        count = -(-height // most)
+        count = max(-(-height // self._rows()), self._wanted_strips())
         strips = [(row, min(-(-height // count), height - row))
                   for row in range(0, height, -(-height // count))]
-        size = self._groups(strips[0][1])
+        size = self._groups(strips[0][1], len(strips))
         chunks = [(group, min(size, groups - group)) for group in range(0, groups, size)]
-        if self.streamed and not self.weights_once and not self.ring:
+        if self.streamed and not self.weights_stay and not self.ring:
             return [Block(*strip, *chunk) for chunk in chunks for strip in strips]
         return [Block(*strip, *chunk) for strip in strips for chunk in chunks]
+
+    def _wanted_strips(self) -> int:
+        """Enough strips of which none is too short, or one."""
+        height, work = self.stage.output.shape[1], self.tiles * self.taps.groups
+        for count in range(min(LEAST_BLOCKS, height), 1, -1):
+            rows = -(-height // count)
+            shortest = self.positions(height - (count - 1) * rows) if (
+                height > (count - 1) * rows) else 0
+            if shortest >= REUSE_STEPS and work * shortest >= SHORT:
+                return count
+        return 1
 
     def _rows(self) -> int:
         """Most output rows of a block."""
@@ -103,28 +115,30 @@ class Plan:
             following = self.source_rows(rows, rows) if share > 1 else source
             if (following.stop - source.start) * self.window.pitch > c.act_depth:
                 return False
-        out = rows * self.stage.output.shape[2] if self._uses_output else 0
+        out = rows * self.stage.output.shape[2] if self.uses_output else 0
         return (self.positions(rows) <= c.acc_depth // share and out <= c.out_depth // share)
 
     @property
-    def _uses_output(self) -> bool:
+    def uses_output(self) -> bool:
         return self.stored or self.stage.add is not None
 
-    def _groups(self, rows: int) -> int:
-        """Groups of a block."""
+    def _groups(self, rows: int, strips: int) -> int:
+        """Groups of a block of ``rows`` output rows."""
         c, groups = self.config, self.taps.groups
-        most = max(1, -(-groups // LEAST_BLOCKS))
+        work = self.tiles * self.positions(rows)
+        blocks = -(-LEAST_BLOCKS // strips)
+        most = max(1, -(-groups // blocks), -(-SHORT // work))
         rooms = [(c.acc_depth // 2, self.positions(rows))]
-        if self._uses_output:
+        if self.uses_output:
             rooms.append((c.out_depth // 2, rows * self.stage.output.shape[2]))
-        if self.streamed and not self.weights_once:
+        if self.streamed and not self.weights_stay:
             rooms.append((c.weight_depth // 2, self.tiles))
         return max(1, min(most, *(room // need for room, need in rooms)))
 
     def _refuse(self) -> None:
         c, stage = self.config, self.stage
         needs = [("acc_depth", c.acc_depth, self.positions(1)),
-                 ("out_depth", c.out_depth, stage.output.shape[2] if self._uses_output else 0),
+                 ("out_depth", c.out_depth, stage.output.shape[2] if self.uses_output else 0),
                  ("act_depth", c.act_depth,
                   len(self.source_rows(0, 1)) * self.window.pitch if self.ring else 0)]
         raise CompileError(f"layer {stage.conv.name!r}: one output row needs " + ", ".join(
