@@ -144,13 +144,16 @@ class Emulator:
                         mem_base + row * mem_row_stride + word]
             return
         scratchpad = self._act if target == Target.ACTIVATION else self._out
-        _, depth, lanes = scratchpad.shape
+        lanes = self.config.word_lanes
         height, width = top + rows + bottom, left + words + right
         block = np.full((len(scratchpad), height, width, lanes), value, np.int64)
         source = _grid(mem_base, (rows, mem_row_stride), (words, 1))
         self._inside(source, self.config.mem_depth, "memory")
         block[:, top:top + rows, left:left + words] = self._memory[:, source]
-        scratchpad[:, _grid(base, (height, row_stride), (width, 1)) % depth] = block
+        places = _grid(base, (height, row_stride), (width, 1))
+        places = (_wrapped(places, base, self.config.act_depth) if target == Target.ACTIVATION
+                  else places % self.config.out_depth)
+        scratchpad[:, places] = block
 
     def _store(self, *, out_base: int, rows: int, row_stride: int, words: int, mem_base: int,
                mem_row_stride: int) -> None:
@@ -172,8 +175,8 @@ class Emulator:
                      for tile in range(tiles)]
             codes = weights[np.array(order) % c.weight_depth].reshape(-1, c.cols)
             first = act_base + group * act_group_stride
-            places = (_grid(first, (rows, row_stride), (cols, col_stride)).reshape(-1, 1)
-                      + offsets) % c.act_elements
+            places = _wrapped(_grid(first, (rows, row_stride), (cols, col_stride)).reshape(-1, 1)
+                              + offsets, act_base, c.act_elements)
             words = self._act[:, places // c.word_lanes]
             if depthwise:
                 sums = self._lane_terms(words[..., :c.cols], codes, operation)
@@ -233,10 +236,12 @@ class Emulator:
                     code = _sum(code, other[:, :, :, None, None, :acc.shape[-1]], c.act_bits,
                                 **sum_of)
                 code = np.clip(code, low, high).max(axis=(3, 4))
-                for chosen, scratchpad in ((to_activation, self._act), (to_output, self._out)):
-                    if chosen:
-                        where = (out_base + group + words) % scratchpad.shape[1]
-                        scratchpad[:, where, lanes.start:lanes.start + code.shape[-1]] = code
+                filled = slice(lanes.start, lanes.start + code.shape[-1])
+                where = out_base + group + words
+                if to_activation:
+                    self._act[:, _wrapped(where, out_base, c.act_depth), filled] = code
+                if to_output:
+                    self._out[:, where % c.out_depth, filled] = code
 
     def _activate(self, code: IntArray, activation: int, zero_point: int) -> IntArray:
         if not activation:
@@ -261,6 +266,12 @@ def _grid(base: int, *loops: tuple[int, int]) -> IntArray:
     for count, stride in loops:
         address = address[..., None] + np.arange(count) * stride
     return address
+
+
+def _wrapped(places: IntArray, base: int, depth: int) -> IntArray:
+    """Places in the half of the activation scratchpad in which ``base`` lies."""
+    half = depth // 2
+    return base // half * half + places % half
 
 
 def _sum(own: IntArray, other: IntArray, bits: int, *, own_zero_point: int, own_multiplier: int,

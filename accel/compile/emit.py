@@ -1,19 +1,22 @@
-"""Stages -> instructions, packed weights and parameters."""
+"""Integer graph -> instructions and memory images."""
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from accel.compile.order import Step, Words, schedule, span
-from accel.compile.pack import Taps, offset_words, param_words, taps_of, tile_rows
-from accel.compile.place import Memory, Window, layouts_of, window_of, words_per_position
-from accel.compile.plan import Block, Plan
-from accel.compile.stages import CompileError, Stage, group
+from accel.compile.arrange import Place, Way, kept_near, ways
+from accel.compile.images import Images
+from accel.compile.jobs import Job, in_order, make_jobs
+from accel.compile.order import Step, Words, schedule
+from accel.compile.pack import taps_of
+from accel.compile.place import Memory, layouts_of, words_per_position
+from accel.compile.plan import Block
+from accel.compile.stages import Stage, group
 from accel.compile.weights import Piece, WeightStream
-from accel.graph import Graph, IntArray, Padding
-from accel.program import Image, Layout, Program
+from accel.graph import Graph, IntArray
+from accel.program import Layout, Program
 from accel.spec.config import AccelConfig
-from accel.spec.isa import Instruction, Isa, Opcode, Target
-from accel.spec.link import Space
+from accel.spec.isa import Instruction, Opcode, Target
 
 #: Words of one LOAD, about.
 LOAD_WORDS = 128
@@ -35,93 +38,28 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
     memory, streamed = Memory(config), tiles > config.weight_depth
     weights_at = memory.take("the weights", tiles * config.rows, 0, len(stages) + 1) \
         if streamed else None
-    near = frozenset[str]() if keep_tensors else _near(stages, config)
-    layouts = layouts_of(graph, stages, memory, near, config, keep=keep_tensors)
-    emitter = _Emitter(config, layouts, near, weights_at)
-    for stage, each, following in zip(stages, taps, [*stages[1:], None], strict=True):
-        emitter.prepare(stage, each, following)
-    emitter.emit()
+    found = ways(stages, config, keep=keep_tensors)
+    layouts = layouts_of(graph, stages, memory, kept_near(stages, found), config,
+                         keep=keep_tensors)
+    images = Images(config)
+    jobs = make_jobs(stages, taps, found, layouts, images, config, streamed=streamed)
+    emitter = _Emitter(config, layouts, weights_at)
+    emitter.run(jobs)
+    program = [*schedule(emitter.steps), Instruction(Opcode.FINISH, {})]
     return Program(
-        name=graph.name, config_digest=config.digest, images=emitter.images(), tensors=layouts,
-        input=graph.input.name, output=stages[-1].output.name, macs=graph.macs,
+        name=graph.name, config_digest=config.digest, images=images.finish(program, weights_at),
+        tensors=layouts, input=graph.input.name, output=stages[-1].output.name, macs=graph.macs,
         keeps_tensors=keep_tensors)
-
-
-def _near(stages: list[Stage], config: AccelConfig) -> frozenset[str]:
-    """Tensors that never leave the activation scratchpad.
-
-    Those that only the very next stage reads, where the sources of both stages fit into half of
-    the scratchpad each.
-    """
-    half = config.act_depth // 2
-    readers: dict[str, list[int]] = {}
-    for index, stage in enumerate(stages):
-        for source in stage.sources:
-            readers.setdefault(source.name, []).append(index)
-    fits = [window_of(stage, None, config).words <= half for stage in stages]
-    return frozenset(
-        stage.output.name for index, stage in enumerate(stages[:-1])
-        if readers.get(stage.output.name) == [index + 1] and not stage.add
-        and stages[index + 1].conv.input.name == stage.output.name
-        and fits[index] and fits[index + 1])
-
-
-@dataclass
-class _Place:
-    """A stage's source in the activation scratchpad, or a tensor that is written there.
-
-    Members
-    -------
-    base
-        First word.
-    layout
-        Where it is loaded from; None if the vector unit writes it.
-    loaded
-        Rows that are there, padding included.
-    """
-
-    window: Window
-    base: int
-    ring: bool
-    pad_value: int
-    layout: Layout | None
-    padding: Padding
-    loaded: int = 0
-
-    @property
-    def top(self) -> int:
-        """Rows of padding above."""
-        return self.padding[0]
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A stage with its places."""
-
-    plan: Plan
-    source: _Place
-    target: _Place | None
-    offset_base: int
-    param_base: int
-    lane_groups: int
 
 
 @dataclass
 class _Emitter:
-    """Collects steps and memory images."""
+    """Makes steps, and notes what each waits for."""
 
     config: AccelConfig
-    layouts: dict[str, Layout]
-    near: frozenset[str]
+    layouts: Mapping[str, Layout]
     weights_at: int | None      # first memory word of the weights, if they are streamed
     steps: list[Step] = field(default_factory=list)
-    tile_words: list[int] = field(default_factory=list)     # `rows` words per tile
-    offsets: list[int] = field(default_factory=list)
-    offset_index: dict[tuple[int, ...], int] = field(default_factory=dict)
-    params: list[int] = field(default_factory=list)
-    places: dict[str, _Place] = field(default_factory=dict)     # of near tensors
-    prepared: list[_Prepared] = field(default_factory=list)
-    act_next: int = 0           # next free word of the activation scratchpad
     acc_next: int = 0           # next free word, as in a ring of blocks
     out_next: int = 0
 
@@ -129,93 +67,88 @@ class _Emitter:
         c = self.config
         self.act, self.acc, self.out = Words(c.act_depth), Words(c.acc_depth), Words(c.out_depth)
         self.memory, self.tiles = Words(c.mem_depth), Words(c.weight_depth)
-        self.weights = WeightStream(c)
+        #: Code of the padding that a word of the activation scratchpad holds, if it does.
+        self.padded = np.full(c.act_depth, np.iinfo(np.int64).max)
 
-    def prepare(self, stage: Stage, taps: Taps, following: Stage | None) -> None:
-        """Choose places and blocks of the next stage and pack its weights, offsets and scales."""
-        source = self.places.get(stage.conv.input.name) or self._place(
-            stage, self.layouts[stage.conv.input.name])
-        target = self._near_target(stage, following)
-        plan = Plan(self.config, stage, taps, source.window, source.ring, target is None,
-                    self.weights_at is not None)
-        first_tile = len(self.tile_words) // self.config.rows
-        used: dict[int, int] = {}       # group -> place of its tiles
-        for block in plan.blocks():
-            tiles = plan.tiles * block.groups
-            if block.row == 0:
-                self.tile_words += tile_rows(taps, self.config, list(plan.tile_order(block)))
-            again = used.get(block.group) if plan.weights_stay or (
-                not source.ring and block.row) else None
-            used[block.group] = self.weights.use(
-                first_tile + block.group * plan.tiles, tiles, again)
-        param_base, lane_groups = self._pack_params(stage, taps)
-        self.prepared.append(_Prepared(plan, source, target,
-                                       self._pack_offsets(taps, source.window), param_base,
-                                       lane_groups))
-
-    def emit(self) -> None:
+    def run(self, jobs: list[Job]) -> None:
         """All instructions: per block a GEMM and a VECTOR, and what moves data."""
-        self.weights.finish()
-        number = 0
-        for ready in self.prepared:
-            if ready.target:
-                self._pad(ready.target)
-            for block in ready.plan.blocks():
-                self._block(ready, block, number)
-                number += 1
+        order = list(in_order(jobs))
+        weights = self._weights(order)
+        for number, (job, block) in enumerate(order):
+            if job.way is Way.WHOLE and block is job.plan.blocks()[0]:
+                self._pad(job.target)
+            self._block(job, block, number, weights)
 
-    def _block(self, ready: "_Prepared", block: Block, number: int) -> None:
-        plan, stage = ready.plan, ready.plan.stage
-        streamed = self.weights_at is not None
+    def _weights(self, order: list[tuple[Job, Block]]) -> WeightStream:
+        """Which weight tiles each block uses."""
+        weights = WeightStream(self.config)
+        used: dict[tuple[int, int], int] = {}       # job and group -> place of the tiles
+        for job, block in order:
+            plan, tiles = job.plan, job.plan.tiles * block.groups
+            first = job.first_tile + block.group * plan.tiles
+            key = job.first_tile, block.group
+            stay = plan.weights_stay or not (plan.streams or plan.strips)
+            again = used.get(key) if stay and block.row else None
+            used[key] = weights.use(first, tiles, first if self.weights_at is None else again)
+        weights.finish()
+        return weights
+
+    def _block(self, job: Job, block: Block, number: int, weights: WeightStream) -> None:
+        plan, stage, streamed = job.plan, job.plan.stage, self.weights_at is not None
         loads = len(self.steps)
-        for piece in self.weights.needed(number) if streamed else ():
+        for piece in weights.needed(number) if streamed else ():
             self._load_weights(piece)
-        self._load_rows(ready.source, plan.source_rows(block.row, block.rows).stop)
-        out_base = self._out_room(plan, block)
+        out_base = self._out_room(job, block)
         if stage.add:
             self._load_other(stage, block, out_base)
-        spent = sum(step.cycles for step in self.steps[loads:])
-        gemm = self._gemm(ready, block, self.weights.uses[number][0])
-        for piece in (self.weights.ahead(number, self.steps[gemm].cycles - spent)
-                      if streamed else ()):
+        acc_base = _room(self.acc_next, plan.positions(block.rows) * block.groups,
+                         self.config.acc_depth)
+        self.acc_next = acc_base + plan.positions(block.rows) * block.groups
+        weight_base = weights.uses[number][0]
+        spent = 0
+        for tiles in plan.slices:
+            needed = plan.source_rows(block.row, block.rows)
+            if len(plan.slices) > 1:
+                within = plan.tap_rows(*tiles)
+                needed = range(needed.start + within.start, needed.start + within.stop)
+            self._load_rows(job.source, needed.stop)
+            spent += sum(step.cycles for step in self.steps[loads:])
+            gemm = self._gemm(job, block, weight_base, tiles, needed, acc_base)
+            weight_base += (tiles[1] - tiles[0]) * block.groups
+            loads = len(self.steps)
+        for piece in weights.ahead(number, self.steps[gemm].cycles - spent) if streamed else ():
             self._load_weights(piece)
-        self._vector(ready, block, gemm, out_base)
-        if ready.target is None:
+        self._vector(job, block, gemm, out_base)
+        if job.target is None:
             self._store(stage, block, out_base)
 
-    # --- places ---------------------------------------------------------------------------------
-    def _place(self, stage: Stage, layout: Layout | None) -> _Place:
-        """Room for the source of ``stage``: a half of the scratchpad, or all of it as a ring."""
-        window, half = window_of(stage, layout, self.config), self.config.act_depth // 2
-        ring = window.words > half
-        # behind what was placed last, which is still being read
-        base = self.act_next if ring else -(-self.act_next // half) % 2 * half
-        self.act_next = (base + window.words) % self.config.act_depth
-        return _Place(window, base, ring, stage.pad_value, layout, stage.conv.padding)
-
-    def _out_room(self, plan: Plan, block: Block) -> int:
+    def _out_room(self, job: Job, block: Block) -> int:
         """Room for a block in the output scratchpad, if it goes there."""
-        if not plan.uses_output:
+        if not job.plan.uses_output:
             return 0
-        words = block.rows * plan.stage.output.shape[2] * block.groups
+        words = block.rows * job.plan.stage.output.shape[2] * block.groups
         base = _room(self.out_next, words, self.config.out_depth)
         self.out_next = base + words
         return base
 
-    def _near_target(self, stage: Stage, following: Stage | None) -> _Place | None:
-        """Room for an output that stays near."""
-        if following is None or stage.output.name not in self.near:
-            return None
-        place = self.places[stage.output.name] = self._place(following, None)
-        place.loaded = place.window.rows
-        return place
-
-    def _pad(self, place: _Place) -> None:
-        """Fill a tensor that the vector unit will write with padding, if it has some."""
-        window = place.window
-        if any(place.padding):
-            self._load(Target.ACTIVATION, place.base, window.pitch, 0, top=window.rows,
-                       left=window.pitch, value=place.pad_value)
+    def _pad(self, place: Place | None) -> None:
+        """The padding around a tensor that the vector unit will write, where it is not there."""
+        if place is None or not any(place.padding):
+            return
+        window, (top, _, bottom, _) = place.window, place.padding
+        inner = window.pitch - window.left - window.right
+        height = window.rows - top - bottom
+        # what is above, what is between the end of a row and the next one, what is below
+        for first, rows, words in ((0, 1, top * window.pitch + window.left),
+                                   (place.row(top) - place.base + window.left + inner,
+                                    height - 1, window.left + window.right),
+                                   (place.row(top + height) - place.base - window.right, 1,
+                                    window.right + bottom * window.pitch)):
+            words_there = place.wrapped(place.base + first + _grid(
+                0, (rows, window.pitch), (words, 1)))
+            if rows and words and (self.padded[words_there] != place.pad_value).any():
+                self._load(Target.ACTIVATION, place.word(place.base + first), window.pitch, 0,
+                           top=rows, left=words, value=place.pad_value)
 
     # --- instructions ---------------------------------------------------------------------------
     def _add(self, opcode: Opcode, cycles: int, **fields: int) -> tuple[Step, int]:
@@ -238,13 +171,16 @@ class _Emitter:
         if target == Target.WEIGHT:
             self.tiles.write(step, index, np.unique(
                 places // self.config.row_slots % self.config.weight_depth))
+        elif target == Target.OUTPUT:
+            self.out.write(step, index, places % self.config.out_depth)
         else:
-            scratchpad, depth = ((self.act, self.config.act_depth)
-                                 if target == Target.ACTIVATION
-                                 else (self.out, self.config.out_depth))
-            scratchpad.write(step, index, places % depth)
+            half = self.config.act_depth // 2
+            places = base // half * half + places % half
+            self.act.write(step, index, places)
+            self.padded[places] = value
+            self.padded[places[top:top + rows, left:left + words]] = np.iinfo(np.int64).max
 
-    def _load_rows(self, place: _Place, stop: int) -> None:
+    def _load_rows(self, place: Place, stop: int) -> None:
         """Rows of a source up to ``stop``, padding included, that are not there yet."""
         layout, window = place.layout, place.window
         stop = min(stop, window.rows)
@@ -256,15 +192,15 @@ class _Emitter:
             self._load_piece(place, layout, first, min(first + piece, stop))
         place.loaded = max(place.loaded, stop)
 
-    def _load_piece(self, place: _Place, layout: Layout, first: int, stop: int) -> None:
+    def _load_piece(self, place: Place, layout: Layout, first: int, stop: int) -> None:
         window = place.window
         height, lanes = layout.shape[1], self.config.word_lanes
         begin, end = (min(max(row - place.top, 0), height) for row in (first, stop))
         words = layout.row_stride // lanes
         top = min(stop, place.top) - min(first, place.top)
         self._load(
-            Target.ACTIVATION, (place.base + first * window.pitch) % self.config.act_depth,
-            window.pitch, end - begin, mem_base=layout.start // lanes + begin * words,
+            Target.ACTIVATION, place.word(place.row(first)), window.pitch, end - begin,
+            mem_base=layout.start // lanes + begin * words,
             mem_row_stride=words, words=words, top=top,
             bottom=stop - first - (end - begin) - top, left=window.left, right=window.right,
             value=place.pad_value)
@@ -291,46 +227,47 @@ class _Emitter:
             return first, 1, positions * groups, 0
         return first, positions, block.groups, groups
 
-    def _gemm(self, ready: _Prepared, block: Block, weight_base: int) -> int:
-        c, plan, source = self.config, ready.plan, ready.source
-        conv, window = plan.stage.conv, source.window
-        lanes, cols = c.word_lanes, plan.stage.conv.output.shape[2]
-        rows, needed = plan.conv_rows(block.rows), plan.source_rows(block.row, block.rows)
-        positions = rows * cols
-        acc_base = _room(self.acc_next, positions * block.groups, c.acc_depth)
-        self.acc_next = acc_base + positions * block.groups
+    def _gemm(self, job: Job, block: Block, weight_base: int, tiles: tuple[int, int],
+              needed: range, acc_base: int) -> int:
+        """Sum a range of tiles, which reads the ``needed`` rows."""
+        c, plan, source = self.config, job.plan, job.source
+        conv, window, lanes = plan.stage.conv, source.window, c.word_lanes
+        rows, cols = plan.conv_rows(block.rows), conv.output.shape[2]
+        positions, count = rows * cols, tiles[1] - tiles[0]
         own = block.group * lanes if plan.taps.per_group else 0
+        window_row = plan.source_rows(block.row, block.rows).start
+        first, read = (source.row(row, block.row) for row in (window_row, needed.start))
         row_stride = conv.stride[0] * window.pitch * lanes
         step, index = self._add(
-            Opcode.GEMM, positions * block.groups * plan.tiles,
-            weight_base=weight_base % c.weight_depth, tiles=plan.tiles, groups=block.groups,
-            tiles_outer=int(plan.tiles_outer(block)), offset_base=ready.offset_base,
-            act_base=((source.base + needed.start * window.pitch) * lanes + window.start + own)
-            % c.act_elements,
+            Opcode.GEMM, positions * block.groups * count,
+            weight_base=weight_base % c.weight_depth, tiles=count, groups=block.groups,
+            tiles_outer=int(plan.tiles_outer(block)), offset_base=job.offset_base + tiles[0],
+            act_base=source.element(first * lanes + window.start + own, lanes),
             act_group_stride=lanes if plan.taps.per_group and block.groups > 1 else 0,
-            rows=rows, row_stride=row_stride % c.act_elements if rows > 1 else 0,
+            rows=rows, row_stride=row_stride % (source.depth * lanes) if rows > 1 else 0,
             cols=cols, col_stride=conv.stride[1] * window.col_stride if cols > 1 else 0,
             acc_base=acc_base, acc_group_stride=positions if block.groups > 1 else 0,
-            accumulate=0, **({"depthwise": int(plan.taps.by_lane)} if c.depthwise else {}),
+            accumulate=int(tiles[0] > 0),
+            **({"depthwise": int(plan.taps.by_lane)} if c.depthwise else {}),
             **({"distance": 0} if c.array.switched else {}))
-        words = span(source.base + needed.start * window.pitch, len(needed) * window.pitch,
-                     c.act_depth)
+        words = source.wrapped(read + np.arange(len(needed) * window.pitch))
         if plan.taps.per_group:     # of each position only the groups' own words
             words = words.reshape(-1, window.col_stride // lanes)[
                 :, block.group:block.group + block.groups]
         self.act.read(step, index, words)
-        self.tiles.read(step, index, span(weight_base, plan.tiles * block.groups, c.weight_depth))
+        self.tiles.read(step, index, (weight_base + np.arange(
+            count * block.groups)) % c.weight_depth)
         self.acc.write(step, index, acc_base + np.arange(positions * block.groups))
         return index
 
-    def _vector(self, ready: _Prepared, block: Block, gemm: int, out_base: int) -> None:
-        c, stage, target = self.config, ready.plan.stage, ready.target
+    def _vector(self, job: Job, block: Block, gemm: int, out_base: int) -> None:
+        c, stage, target = self.config, job.plan.stage, job.target
         acc = self.steps[gemm].instruction.fields
         (win_rows, win_cols), (row_step, col_step) = stage.window
         width, cols = stage.conv.output.shape[2], stage.output.shape[2]
         if target:
             col_stride, row_stride = target.window.col_stride // c.word_lanes, target.window.pitch
-            base = (target.base + (target.top + block.row) * row_stride + target.window.left
+            base = (target.row(target.top + block.row, block.row) + target.window.left
                     + block.group)
         else:
             col_stride, row_stride, base = block.groups, cols * block.groups, out_base
@@ -338,15 +275,16 @@ class _Emitter:
         offset = stage.conv.offset
         step, index = self._add(
             Opcode.VECTOR, block.rows * cols * win_rows * win_cols * block.groups
-            * ready.lane_groups, acc_base=acc["acc_base"], groups=block.groups,
-            acc_group_stride=acc["acc_group_stride"], lane_groups=ready.lane_groups,
+            * job.lane_groups, acc_base=acc["acc_base"], groups=block.groups,
+            acc_group_stride=acc["acc_group_stride"], lane_groups=job.lane_groups,
             rows=block.rows, row_stride=row_step * width if block.rows > 1 else 0,
             cols=cols, col_stride=col_step if cols > 1 else 0,
             win_rows=win_rows, win_row_stride=width if win_rows > 1 else 0,
             win_cols=win_cols, win_col_stride=1 if win_cols > 1 else 0,
-            param_base=ready.param_base + block.group * ready.lane_groups * self._param_steps,
+            param_base=job.param_base
+            + block.group * job.lane_groups * c.vector_lanes // c.param_lanes,
             to_activation=int(target is not None),
-            to_output=int(target is None), out_base=base,
+            to_output=int(target is None), out_base=target.word(base) if target else base,
             out_row_stride=row_stride if block.rows > 1 else 0,
             out_col_stride=col_stride if cols > 1 else 0,
             activation=functions.index(stage.activation) + 1 if stage.activation else 0,
@@ -357,9 +295,10 @@ class _Emitter:
             acc["rows"] * acc["cols"] * block.groups))
         words = _grid(base, (block.rows, row_stride), (cols, col_stride), (block.groups, 1))
         if stage.add:
-            self.out.read(step, index, words % c.out_depth)
+            self.out.read(step, index, out_base + np.arange(words.size))
         if target:
-            self.act.write(step, index, words % c.act_depth)
+            self.act.write(step, index, target.wrapped(words))
+            self.padded[target.wrapped(words)] = np.iinfo(np.int64).max
         else:
             self.out.write(step, index, words % c.out_depth)
 
@@ -371,49 +310,6 @@ class _Emitter:
             mem_row_stride=stride)
         self.out.read(step, index, out_base + np.arange(rows * words))
         self.memory.write(step, index, _grid(mem_base, (rows, stride), (words, 1)))
-
-    # --- memories that the host fills -----------------------------------------------------------
-    def _pack_offsets(self, taps: Taps, window: Window) -> int:
-        """Where the row offsets of a geometry stand; layers of one geometry share them."""
-        lanes = self.config.word_lanes
-        words = offset_words([window.channel_offsets[c] + y * window.pitch * lanes
-                              + x * window.col_stride for c, y, x in taps.places], self.config)
-        if words not in self.offset_index:
-            self.offset_index[words] = len(self.offsets)
-            self.offsets += words
-        return self.offset_index[words]
-
-    @property
-    def _param_steps(self) -> int:
-        return self.config.vector_lanes // self.config.param_lanes
-
-    def _pack_params(self, stage: Stage, taps: Taps) -> tuple[int, int]:
-        """First bias and scale word of a stage, and the lane groups of each of its groups."""
-        first = len(self.params)
-        used = min(len(stage.conv.weight), self.config.cols)
-        lane_groups = -(-used // self.config.vector_lanes)
-        for number in range(taps.groups):
-            words = param_words(stage.conv, number, self.config)
-            self.params += words + [0] * (lane_groups * self._param_steps - len(words))
-        return first, lane_groups
-
-    def images(self) -> tuple[Image, ...]:
-        """Memory images; `CompileError` lists each memory that is too small."""
-        c, isa = self.config, Isa(self.config)
-        program = [*schedule(self.steps), Instruction(Opcode.FINISH, {})]
-        needs = {"instruction_depth": len(program), "param_depth": len(self.params),
-                 "offset_depth": len(self.offsets)}
-        if faults := [f"{name} must be at least {need}, not {getattr(c, name)}"
-                      for name, need in needs.items() if need > getattr(c, name)]:
-            raise CompileError(f"the network does not fit config {c.name!r}: " + "; ".join(faults))
-        weights = ([Image(Space.MEMORY, self.weights_at, tuple(self.tile_words))]
-                   if self.weights_at is not None else
-                   [Image(Space.WEIGHT, tile * c.row_slots,
-                          tuple(self.tile_words[tile * c.rows:(tile + 1) * c.rows]))
-                    for tile in range(len(self.tile_words) // c.rows)])
-        return (Image(Space.INSTRUCTION, 0, tuple(map(isa.encode, program))),
-                Image(Space.OFFSET, 0, tuple(self.offsets)),
-                Image(Space.PARAM, 0, tuple(self.params)), *weights)
 
 
 def _room(following: int, words: int, depth: int) -> int:

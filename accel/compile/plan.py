@@ -1,19 +1,23 @@
 """How a stage is cut into blocks that fit the scratchpads."""
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NoReturn
 
 from accel.compile.pack import Taps
 from accel.compile.place import Window
 from accel.compile.stages import CompileError, Stage
 from accel.spec.config import AccelConfig
 
-#: Strips of rows, or else blocks of groups, that a stage is cut into at least if the blocks do not
-#: become too short: the vector unit and the stage behind need not wait for the whole stage.
+#: Blocks that a stage is cut into at least, if they do not become too short: the vector unit and
+#: the stage behind need not wait for the whole stage.
 LEAST_BLOCKS = 4
 #: Steps of a block that are enough to fetch the instructions of the next.
 SHORT = 40
 #: Steps after which an accumulator may be used again at full speed; fewer cost a pause.
 REUSE_STEPS = 4
+
+Strips = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -34,21 +38,27 @@ class Plan:
     -------
     stage, taps, window
         What is computed from what.
-    ring
-        The source streams through the activation scratchpad, and cannot be read twice.
     stored
-        The output goes through the output scratchpad.
+        The output goes to memory.
     streamed
         Weights come from memory.
+    streams
+        The source is larger than its half of the scratchpad: it is loaded row by row, once.
+    whole_strips
+        A block has all channels of its rows: it is passed on block by block.
+    strips
+        First row and rows of each strip, if they are given.
     """
 
     config: AccelConfig
     stage: Stage
     taps: Taps
     window: Window
-    ring: bool
     stored: bool
     streamed: bool
+    streams: bool = False
+    whole_strips: bool = False
+    strips: Strips | None = None
 
     @property
     def tiles(self) -> int:
@@ -62,7 +72,7 @@ class Plan:
 
     def source_rows(self, row: int, rows: int) -> range:
         """Rows of the source, padding included, that output rows need."""
-        (_, _), (stride, _) = self.stage.window
+        _, (stride, _) = self.stage.window
         step, extent = self.stage.conv.stride[0], self.stage.conv.extent[0]
         first = row * stride * step
         return range(first, first + (self.conv_rows(rows) - 1) * step + extent)
@@ -71,6 +81,32 @@ class Plan:
         """Accumulators per group of a block of ``rows`` output rows."""
         return self.conv_rows(rows) * self.stage.conv.output.shape[2]
 
+    @cached_property
+    def slices(self) -> list[tuple[int, int]]:
+        """Ranges of tiles that are summed one after the other, each with rows that fit.
+
+        More than one where a single window is larger than its half of the scratchpad; it must be
+        a depthwise convolution with one row of output.
+        """
+        whole, half = [(0, self.tiles)], self.config.act_depth // 2
+        window = len(self.source_rows(0, 1)) * self.window.pitch
+        if (not self.streams or window <= half or self.stage.output.shape[1] > 1
+                or {channel for channel, _, _ in self.taps.places} != {0}):
+            return whole
+        found, first = [], 0
+        for tile in range(1, self.tiles + 1):
+            last = tile == self.tiles
+            if last or len(self.tap_rows(first, tile + 1)) * self.window.pitch > half // 2:
+                found.append((first, tile))
+                first = tile
+        return found
+
+    def tap_rows(self, first: int, last: int) -> range:
+        """Rows of a window that tiles ``first`` to ``last`` (excluded) read."""
+        rows = self.config.rows
+        read = [y for _, y, _ in self.taps.places[first * rows:last * rows]]
+        return range(min(read), max(read) + 1)
+
     @property
     def weights_stay(self) -> bool:
         """All of a streamed stage's weights fit beside those of another."""
@@ -78,28 +114,28 @@ class Plan:
 
     def blocks(self) -> list[Block]:
         """In the order in which they are computed."""
-        height, groups = self.stage.output.shape[1], self.taps.groups
-        count = max(-(-height // self._rows()), self._wanted_strips())
-        strips = [(row, min(-(-height // count), height - row))
-                  for row in range(0, height, -(-height // count))]
-        size = self._groups(strips[0][1], len(strips))
+        groups = self.taps.groups
+        strips = self.strips or cut(self.stage.output.shape[1], self.most_rows(),
+                                    self.wanted_strips())
+        # what is read slice by slice cannot be read again for other groups
+        size = (groups if self.whole_strips or len(self.slices) > 1
+                else self._groups(strips[0][1], len(strips)))
         chunks = [(group, min(size, groups - group)) for group in range(0, groups, size)]
-        if self.streamed and not self.weights_stay and not self.ring:
+        if self.streamed and not (self.weights_stay or self.streams or self.strips):
             return [Block(*strip, *chunk) for chunk in chunks for strip in strips]
         return [Block(*strip, *chunk) for strip in strips for chunk in chunks]
 
-    def _wanted_strips(self) -> int:
+    def wanted_strips(self) -> int:
         """Enough strips of which none is too short, or one."""
         height, work = self.stage.output.shape[1], self.tiles * self.taps.groups
         for count in range(min(LEAST_BLOCKS, height), 1, -1):
-            rows = -(-height // count)
-            shortest = self.positions(height - (count - 1) * rows) if (
-                height > (count - 1) * rows) else 0
+            last = height - (count - 1) * -(-height // count)
+            shortest = self.positions(last) if last > 0 else 0
             if shortest >= REUSE_STEPS and work * shortest >= SHORT:
                 return count
         return 1
 
-    def _rows(self) -> int:
+    def most_rows(self) -> int:
         """Most output rows of a block."""
         height = self.stage.output.shape[1]
         for share in (2, 1):    # half of each scratchpad, or all of it where half is too little
@@ -109,24 +145,27 @@ class Plan:
         self._refuse()
 
     def _fits(self, rows: int, share: int) -> bool:
-        c = self.config
-        source = self.source_rows(0, rows)
-        if self.ring:           # the next block's rows are loaded meanwhile
+        c, groups = self.config, self.taps.groups if self.whole_strips else 1
+        half = c.act_depth // 2
+        if self.streams and len(self.slices) == 1:  # the next block's rows are loaded meanwhile
+            source = self.source_rows(0, rows)
             following = self.source_rows(rows, rows) if share > 1 else source
-            if (following.stop - source.start) * self.window.pitch > c.act_depth:
+            if (following.stop - source.start) * self.window.pitch > half:
                 return False
-        out = rows * self.stage.output.shape[2] if self.uses_output else 0
-        return (self.positions(rows) <= c.acc_depth // share and out <= c.out_depth // share)
+        width = self.stage.output.shape[2]
+        return (self.positions(rows) * groups <= c.acc_depth // share
+                and (not self.uses_output or rows * width * groups <= c.out_depth // share)
+                and (not self.whole_strips or rows * width * groups <= half // share))
 
     @property
     def uses_output(self) -> bool:
+        """The output scratchpad takes part."""
         return self.stored or self.stage.add is not None
 
     def _groups(self, rows: int, strips: int) -> int:
         """Groups of a block of ``rows`` output rows."""
         c, groups = self.config, self.taps.groups
-        work = self.tiles * self.positions(rows)
-        blocks = -(-LEAST_BLOCKS // strips)
+        work, blocks = self.tiles * self.positions(rows), -(-LEAST_BLOCKS // strips)
         most = max(1, -(-groups // blocks), -(-SHORT // work))
         rooms = [(c.acc_depth // 2, self.positions(rows))]
         if self.uses_output:
@@ -135,19 +174,22 @@ class Plan:
             rooms.append((c.weight_depth // 2, self.tiles))
         return max(1, min(most, *(room // need for room, need in rooms)))
 
-    def _refuse(self) -> None:
+    def _refuse(self) -> NoReturn:
         c, stage = self.config, self.stage
-        needs = [("acc_depth", c.acc_depth, self.positions(1)),
-                 ("out_depth", c.out_depth, stage.output.shape[2] if self.uses_output else 0),
-                 ("act_depth", c.act_depth,
-                  len(self.source_rows(0, 1)) * self.window.pitch if self.ring else 0)]
+        groups = self.taps.groups if self.whole_strips else 1
+        needs = [("acc_depth", c.acc_depth, self.positions(1) * groups),
+                 ("out_depth", c.out_depth,
+                  stage.output.shape[2] * groups if self.uses_output else 0),
+                 ("act_depth", c.act_depth, 2 * max(
+                     len(self.source_rows(0, 1)) * self.window.pitch if self.streams else 0,
+                     stage.output.shape[2] * groups if self.whole_strips else 0))]
         raise CompileError(f"layer {stage.conv.name!r}: one output row needs " + ", ".join(
             f"{name} >= {need}, not {has}" for name, has, need in needs if need > has))
 
     def tiles_outer(self, block: Block) -> bool:
         """A tile of every group before the next tile: where a group has too few positions."""
         positions = self.positions(block.rows)
-        return (1 < positions < REUSE_STEPS <= positions * block.groups
+        return (len(self.slices) == 1 and 1 < positions < REUSE_STEPS <= positions * block.groups
                 and block.rows == self.stage.output.shape[1])
 
     def tile_order(self, block: Block) -> Iterator[tuple[int, int]]:
@@ -156,4 +198,11 @@ class Plan:
         if self.tiles_outer(block):
             yield from ((group, tile) for tile in range(self.tiles) for group in groups)
         else:
-            yield from ((group, tile) for group in groups for tile in range(self.tiles))
+            yield from ((group, tile) for first, last in self.slices for group in groups
+                        for tile in range(first, last))
+
+
+def cut(height: int, most: int, wanted: int) -> Strips:
+    """Strips of at most ``most`` rows, ``wanted`` of them or more; all but the last are alike."""
+    rows = -(-height // max(-(-height // most), wanted))
+    return [(row, min(rows, height - row)) for row in range(0, height, rows)]
