@@ -65,6 +65,11 @@ class Conv2d:
         return (self.input,)
 
     @property
+    def macs(self) -> int:
+        """Multiply-accumulates per image, padding included."""
+        return self.weight.size * self.output.shape[1] * self.output.shape[2]
+
+    @property
     def extent(self) -> tuple[int, int]:
         """Rows and columns that a dilated kernel spans."""
         _, _, *kernel = self.weight.shape

@@ -57,6 +57,14 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A layer of the network and its multiply-accumulates per image."""
+
+    name: str
+    macs: int
+
+
+@dataclass(frozen=True)
 class Image:
     """Words to write to an address space before the first run."""
 
@@ -81,6 +89,8 @@ class Program:
     output: str
     macs: int
     keeps_tensors: bool = False
+    layers: tuple[Layer, ...] = ()
+    owners: tuple[int, ...] = ()    # per instruction before FINISH, the layer it works for
 
     def check(self, config: AccelConfig) -> None:
         """Refuse a configuration other than the one this program was compiled for."""
@@ -120,6 +130,8 @@ class Program:
             content["images"] = tuple(
                 Image(Space[space], address, tuple(int(word, 16) for word in words))
                 for space, address, words in content["images"])
+            content["layers"] = tuple(Layer(**layer) for layer in content["layers"])
+            content["owners"] = tuple(content["owners"])
             content["tensors"] = {name: Layout.from_json(layout)
                                   for name, layout in content["tensors"].items()}
             return cls(**content)

@@ -14,7 +14,7 @@ from accel.compile.plan import Block
 from accel.compile.stages import Stage, group
 from accel.compile.weights import Piece, WeightStream
 from accel.graph import Graph, IntArray
-from accel.program import Layout, Program
+from accel.program import Layer, Layout, Program
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Instruction, Opcode, Target
 
@@ -45,11 +45,14 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
     jobs = make_jobs(stages, taps, found, layouts, images, config, streamed=streamed)
     emitter = _Emitter(config, layouts, weights_at)
     emitter.run(jobs)
-    program = [*schedule(emitter.steps), Instruction(Opcode.FINISH, {})]
+    steps = schedule(emitter.steps)
+    program = [*(step.instruction for step in steps), Instruction(Opcode.FINISH, {})]
     return Program(
         name=graph.name, config_digest=config.digest, images=images.finish(program, weights_at),
         tensors=layouts, input=graph.input.name, output=stages[-1].output.name, macs=graph.macs,
-        keeps_tensors=keep_tensors)
+        keeps_tensors=keep_tensors,
+        layers=tuple(Layer(stage.conv.name, stage.conv.macs) for stage in stages),
+        owners=tuple(step.layer for step in steps))
 
 
 @dataclass
@@ -60,6 +63,7 @@ class _Emitter:
     layouts: Mapping[str, Layout]
     weights_at: int | None      # first memory word of the weights, if they are streamed
     steps: list[Step] = field(default_factory=list)
+    layer: int = 0              # stage that the steps belong to
     acc_next: int = 0           # next free word, as in a ring of blocks
     out_next: int = 0
 
@@ -75,6 +79,7 @@ class _Emitter:
         order = list(in_order(jobs))
         weights = self._weights(order)
         for number, (job, block) in enumerate(order):
+            self.layer = jobs.index(job)
             if job.way is Way.WHOLE and block is job.plan.blocks()[0]:
                 self._pad(job.target)
             self._block(job, block, number, weights)
@@ -152,7 +157,7 @@ class _Emitter:
 
     # --- instructions ---------------------------------------------------------------------------
     def _add(self, opcode: Opcode, cycles: int, **fields: int) -> tuple[Step, int]:
-        step = Step(Instruction(opcode, fields), cycles, LATENCY[opcode])
+        step = Step(Instruction(opcode, fields), cycles, LATENCY[opcode], self.layer)
         self.steps.append(step)
         return step, len(self.steps) - 1
 

@@ -18,11 +18,14 @@ class Step:
         For which it keeps its unit busy, roughly.
     latency
         From then on until its last write has landed, roughly.
+    layer
+        Number of the stage that it belongs to.
     """
 
     instruction: Instruction
     cycles: int
     latency: int
+    layer: int
     after: dict[Unit, int] = field(default_factory=dict)
 
     @property
@@ -61,8 +64,8 @@ class Words:
                 step.wait_for(unit, index)
 
 
-def schedule(steps: list[Step]) -> list[Instruction]:
-    """The instructions with their tokens, in the order of the cycles in which they may start.
+def schedule(steps: list[Step]) -> list[Step]:
+    """The steps with their tokens, in the order of the cycles in which they may start.
 
     Each unit keeps the order in which its steps were made.
     """
@@ -78,7 +81,9 @@ def schedule(steps: list[Step]) -> list[Instruction]:
                 flags[index].add("pop_next" if behind else "pop_prev")
                 flags[last].add("push_prev" if behind else "push_next")
     order = sorted(range(len(steps)), key=_starts(steps).__getitem__)
-    return [replace(steps[index].instruction, tokens=frozenset(flags[index])) for index in order]
+    for step, tokens in zip(steps, flags, strict=True):
+        step.instruction = replace(step.instruction, tokens=frozenset(tokens))
+    return [steps[index] for index in order]
 
 
 def _through_neighbours(steps: list[Step]) -> None:

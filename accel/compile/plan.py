@@ -15,7 +15,7 @@ LEAST_BLOCKS = 4
 #: Steps of a block that are enough to fetch the instructions of the next.
 SHORT = 40
 #: Steps after which an accumulator may be used again at full speed; fewer cost a pause.
-REUSE_STEPS = 4
+REUSE_STEPS = 5
 
 Strips = list[tuple[int, int]]
 

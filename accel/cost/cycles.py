@@ -17,17 +17,25 @@ TOKEN = 3
 #: Cycles between two instructions of a unit.
 GAP = {Unit.LOAD: 3, Unit.GEMM: 2, Unit.VECTOR: 4, Unit.STORE: 3}
 #: Steps after which an accumulator is used again without a pause.
-REUSE = 4
+REUSE = 5
 
 
 @dataclass(frozen=True)
 class Span:
-    """When an instruction began, was through, and had its last write landed; in cycles."""
+    """When an instruction began, was through, and had its last write landed; in cycles.
+
+    Members
+    -------
+    held_by
+        What it waited for last: the unit that gave the token, its own unit, or None while it was
+        being fetched.
+    """
 
     instruction: Instruction
     start: int
     end: int
     landed: int
+    held_by: Unit | None
 
 
 def simulate(instructions: Sequence[Instruction], config: AccelConfig) -> list[Span]:
@@ -46,10 +54,14 @@ def simulate(instructions: Sequence[Instruction], config: AccelConfig) -> list[S
         waiting = started[unit]
         if len(waiting) >= QUEUE:       # the queue has room once an earlier one has started
             fetched = max(fetched, waiting[-QUEUE])
-        start = max(fetched + TOKEN, free[unit])
+        start, held_by = max((fetched + TOKEN, None), (free[unit], unit),
+                             key=lambda reason: reason[0])
         for flag, way in (("pop_prev", -1), ("pop_next", 1)):
             if flag in instruction.tokens:
-                start = max(start, tokens[unit.neighbour(way), unit].popleft() + TOKEN)
+                giver = unit.neighbour(way)
+                given = tokens[giver, unit].popleft() + TOKEN
+                if given > start:
+                    start, held_by = given, giver
         waiting.append(start)
         end = start + steps(instruction, config)
         free[unit] = end + GAP[unit]
@@ -57,7 +69,7 @@ def simulate(instructions: Sequence[Instruction], config: AccelConfig) -> list[S
         for flag, way in (("push_prev", -1), ("push_next", 1)):
             if flag in instruction.tokens:
                 tokens[unit, unit.neighbour(way)].append(landed)
-        spans.append(Span(instruction, start, end, landed))
+        spans.append(Span(instruction, start, end, landed, held_by))
     return spans
 
 
