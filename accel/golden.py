@@ -11,7 +11,9 @@ from accel.circuits.store import truth_table
 from accel.spec.config import AccelConfig
 
 #: Images worked on at once; bounds the memory of a layer's windows.
-CHUNK = 100
+CHUNK = 20
+#: Integers below this, and their sums and products in any order, are exact in float64.
+EXACT = 1 << 53
 
 
 def run(network: graph.Graph, codes: graph.IntArray | torch.Tensor, config: AccelConfig,
@@ -46,47 +48,98 @@ def _run_chunk(network: graph.Graph, images: torch.Tensor, config: AccelConfig,
                ) -> dict[str, torch.Tensor]:
     tensors = {network.input.name: images}
     for node in network.nodes:
-        x = tensors[node.input.name]
-        if isinstance(node, graph.Conv2d):
-            y = _convolve(node, x, config.act_bits)
-        elif isinstance(node, graph.MaxPool2d):
-            y = _windows(x, node.kernel, node.stride).amax((-1, -2))
-        elif node.function == "relu":
-            y = x.clamp(min=node.input.zero_point)
-        else:
-            y = _look_up(node, x, config)
-        tensors[node.output.name] = y
+        read = [tensors[source.name] for source in node.inputs]
+        tensors[node.output.name] = compute(node, read, config)
     return tensors
 
 
-def _windows(x: torch.Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> torch.Tensor:
-    """(n, c, h, w) to (n, c, out_h, out_w, kernel_h, kernel_w), without a copy."""
-    return x.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1])
+def compute(node: graph.Node, read: list[torch.Tensor], config: AccelConfig) -> torch.Tensor:
+    """Output of ``node`` whose inputs hold the codes ``read``."""
+    x = read[0]
+    if isinstance(node, graph.Conv2d):
+        return _convolve(node, x, config)
+    if isinstance(node, graph.Add):
+        return _add(node, x, read[1], config)
+    if isinstance(node, graph.Concat):
+        return torch.cat(read, dim=1)
+    if isinstance(node, graph.Clamp):
+        return x.clamp(node.low, node.high)
+    if isinstance(node, graph.MaxPool2d):
+        padded = _pad(x, node.padding, -(1 << (config.act_bits - 1)))
+        rows = padded.unfold(2, node.kernel[0], node.stride[0])
+        return rows.unfold(3, node.kernel[1], node.stride[1]).amax((-1, -2))
+    if node.function == "relu":
+        return x.clamp(min=node.input.zero_point)
+    return _look_up(node, x, config)
 
 
-def _convolve(node: graph.Conv2d, x: torch.Tensor, act_bits: int) -> torch.Tensor:
-    (pad_h, pad_w), kernel = node.padding, (node.weight.shape[2], node.weight.shape[3])
-    padded = functional.pad(x, (pad_w, pad_w, pad_h, pad_h), value=node.input.zero_point)
-    windows = _windows(padded, kernel, node.stride).permute(0, 2, 3, 1, 4, 5)
-    weight = torch.as_tensor(node.weight).flatten(1)
-    total = windows.flatten(3) @ weight.T + torch.as_tensor(node.bias)
-    code = requantize(total, torch.as_tensor(node.multiplier), torch.as_tensor(node.shift),
-                      node.output.zero_point, act_bits)
-    return code.permute(0, 3, 1, 2).contiguous()
+def _pad(x: torch.Tensor, padding: graph.Padding, value: int) -> torch.Tensor:
+    top, left, bottom, right = padding
+    return functional.pad(x, (left, right, top, bottom), value=value)
+
+
+def _convolve(node: graph.Conv2d, x: torch.Tensor, config: AccelConfig) -> torch.Tensor:
+    most = int(abs(node.weight).sum(axis=(1, 2, 3)).max()) << (config.act_bits - 1)
+    assert most < EXACT, f"{node.name}: float64 does not hold a sum of {most}"
+    padded = _pad(x, node.padding, node.input.zero_point)
+    total = functional.conv2d(padded.double(), torch.as_tensor(node.weight).double(),
+                              stride=node.stride, dilation=node.dilation, groups=node.groups)
+    bias, multiplier, shift = (torch.as_tensor(array).view(-1, 1, 1)
+                               for array in (node.bias, node.multiplier, node.shift))
+    offset = node.output.zero_point if node.offset is None else node.offset
+    return requantize(total.long() + bias, multiplier, shift, offset, config.act_bits,
+                      config.rounding)
+
+
+def _add(node: graph.Add, one: torch.Tensor, two: torch.Tensor, config: AccelConfig,
+         ) -> torch.Tensor:
+    """`graph.Add`; ``tflite`` as the int8 kernel ADD: 20 bits of fraction before any scaling."""
+    terms = [x - source.zero_point for x, source in zip((one, two), node.inputs, strict=True)]
+    if config.rounding == "tflite":
+        scaled = [_multiply_by_quantized(term * 2 ** 20, torch.tensor(multiplier),
+                                         torch.tensor(shift))
+                  for term, multiplier, shift in zip(terms, node.multipliers, node.shifts,
+                                                     strict=True)]
+    else:
+        scaled = [term * multiplier for term, multiplier in zip(terms, node.multipliers,
+                                                                strict=True)]
+    return requantize(scaled[0] + scaled[1], torch.tensor(node.multiplier),
+                      torch.tensor(node.shift), node.output.zero_point, config.act_bits,
+                      config.rounding)
 
 
 def requantize(total: torch.Tensor, multiplier: torch.Tensor, shift: torch.Tensor,
-               zero_point: int, bits: int) -> torch.Tensor:
+               offset: int, bits: int, rounding: str = "single") -> torch.Tensor:
     """Accumulators (bias included) to activation codes of ``bits`` bits; int64 throughout.
 
-    ``total * multiplier / 2**shift`` is rounded half away from zero, the zero point is added,
-    and the sum saturates. ``multiplier`` and ``shift`` go with the last axis of ``total``.
+    ``total * multiplier / 2**shift`` is rounded half away from zero (or as TensorFlow Lite
+    rounds), ``offset`` is added, and the sum saturates.
     """
-    product = total * multiplier
-    # Half away from zero: round the magnitude half up, then restore the sign.
-    magnitude = (product.abs() + (1 << (shift - 1))) >> shift
+    if rounding == "tflite":
+        scaled = _multiply_by_quantized(total, multiplier, shift)
+    else:
+        product = total * multiplier
+        # Half away from zero: round the magnitude half up, then restore the sign.
+        scaled = product.sign() * ((product.abs() + (1 << (shift - 1))) >> shift)
     half = 1 << (bits - 1)
-    return (product.sign() * magnitude + zero_point).clamp(-half, half - 1)
+    return (scaled + offset).clamp(-half, half - 1)
+
+
+def _multiply_by_quantized(total: torch.Tensor, multiplier: torch.Tensor, shift: torch.Tensor,
+                           ) -> torch.Tensor:
+    """TensorFlow Lite's MultiplyByQuantizedMultiplier with exponent ``31 - shift``, as gemmlowp.
+
+    SaturatingRoundingDoublingHighMul divides towards zero, after a nudge with the product's sign;
+    RoundingDivideByPOT compares the remainder with half the divisor.
+    """
+    exponent = 31 - shift
+    product = (total << exponent.clamp(min=0)) * multiplier
+    nudge = torch.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    high = torch.div(product + nudge, 1 << 31, rounding_mode="trunc")
+    right = (-exponent).clamp(min=0)
+    mask = (1 << right) - 1
+    threshold = (mask >> 1) + (high < 0).long()
+    return (high >> right) + ((high & mask) > threshold).long()
 
 
 def _look_up(node: graph.Activation, x: torch.Tensor, config: AccelConfig) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Train the shipped networks and write their weight files.
 
-``python -m accel.train [lenet5-tanh|lenet5-selu|all] [--epochs N] [--seed S] [--out DIR]``
+``python -m accel.train [lenet5-tanh|lenet5-selu|mlp|all] [--epochs N] [--seed S] [--out DIR]``
 
 The 4,000 training digits are bent and moved anew in every epoch; the test digits are looked at
 once, after the last epoch, through the weight file just written. The same command writes the same
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from accel.data import DataError, Digits, load_digits
-from accel.networks import NETWORKS, WEIGHTS, load_pretrained, to_input
+from accel.networks import NETWORKS, TRAINED, WEIGHTS, load_pretrained, to_input
 
 # The recipe was settled on a fold of the training digits. Weight averaging and rounding noise at
 # the activations were tried there too and gained nothing.
@@ -87,7 +87,7 @@ def train(name: str, digits: Digits, epochs: int = EPOCHS, seed: int = 0,
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = NETWORKS[name]()
+        network = NETWORKS[name].build()
         fit(network, digits, epochs, PEAK_RATE, forward, advance)
     return network.eval()
 
@@ -113,7 +113,8 @@ def fit(network: nn.Sequential, digits: Digits, epochs: int, rate: float, forwar
 
 def excess(inputs: list[Tensor]) -> Tensor:
     """Charge for activation inputs beyond their comfort: mean squares, summed over the layers."""
-    return PRICE * torch.stack([(x.abs() - COMFORT).relu().square().mean() for x in inputs]).sum()
+    charges = [(x.abs() - COMFORT).relu().square().mean() for x in inputs]
+    return PRICE * torch.stack(charges).sum() if charges else torch.zeros(())
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -162,7 +163,7 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
 def main(arguments: list[str] | None = None) -> int:
     """Train the networks that the command line names; the exit status."""
     parser = _Parser(prog="accel.train", description="Train the networks that ship with Systolith.")
-    parser.add_argument("network", nargs="?", default="all", choices=[*NETWORKS, "all"])
+    parser.add_argument("network", nargs="?", default="all", choices=[*TRAINED, "all"])
     parser.add_argument("--epochs", type=_integer(1, 10_000), default=EPOCHS)
     parser.add_argument("--seed", type=_integer(0, 2**63 - 1), default=0)
     parser.add_argument("--out", type=Path, default=WEIGHTS, metavar="DIR")
@@ -170,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         digits, test_digits = load_digits()
         args.out.mkdir(parents=True, exist_ok=True)
-        for name in NETWORKS if args.network == "all" else [args.network]:
+        for name in TRAINED if args.network == "all" else [args.network]:
             with Progress(console=Console(stderr=True), transient=True) as progress:
                 task = progress.add_task(name, total=args.epochs)
                 network = train(name, digits, args.epochs, args.seed,

@@ -68,7 +68,8 @@ def _conv(config: AccelConfig, source: Tensor, layer: Layer, name: str,
     spread = np.sqrt((weight ** 2).sum(axis=(1, 2, 3))) * (1 << (config.act_bits - 1)) + 1
     bias = rng.integers(-(spread.astype(np.int64)), spread.astype(np.int64) + 1)
     scales = (1 << (config.act_bits - 1)) / spread * rng.uniform(0.2, 3, layer.channels)
-    multiplier, shift = zip(*(fixed_multiplier(float(scale)) for scale in scales), strict=True)
+    multiplier, shift = zip(*(fixed_multiplier(float(scale), config.multiplier_bits)
+                              for scale in scales), strict=True)
     size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(
         source.shape[1:], layer.kernel, layer.stride, layer.padding, strict=True)]
     spec = next((s for s in config.activation_specs if s.function == layer.activation), None)
@@ -79,7 +80,7 @@ def _conv(config: AccelConfig, source: Tensor, layer: Layer, name: str,
                     0 if tabled else int(rng.integers(low, high + 1)))
     return Conv2d(name, source, output, weight.astype(np.int64), bias,
                   np.array(multiplier, np.int64), np.array(shift, np.int64), layer.stride,
-                  layer.padding)
+                  (*layer.padding, *layer.padding))
 
 
 def _activated(config: AccelConfig, tensor: Tensor, function: str, name: str) -> Tensor:

@@ -20,8 +20,8 @@ def allocate(input_tensor: Tensor, stages: list[Stage], config: AccelConfig, *, 
     for index, stage in enumerate(stages, start=1):
         name = stage.conv.input.name
         last_use[name] = index
-        old, new = padding[name], stage.conv.padding
-        padding[name] = (max(old[0], new[0]), max(old[1], new[1]))
+        (rows, cols), (top, left, bottom, right) = padding[name], stage.conv.padding
+        padding[name] = (max(rows, top, bottom), max(cols, left, right))
     if keep:
         last_use = dict.fromkeys(last_use, len(stages))
 

@@ -36,20 +36,22 @@ class Stage:
 def group(graph: Graph) -> list[Stage]:
     """Stages in execution order; `CompileError` lists every node that belongs to none."""
     readers: dict[str, int] = {}
-    for node in graph.nodes:
-        readers[node.input.name] = readers.get(node.input.name, 0) + 1
+    for tensor in (tensor for node in graph.nodes for tensor in node.inputs):
+        readers[tensor.name] = readers.get(tensor.name, 0) + 1
     stages: list[Stage] = []
     stray: list[str] = []
     for node in graph.nodes:
         last = stages[-1] if stages else None
         follows = last is not None and (
-            last.output == node.input and readers[node.input.name] == 1)
-        if isinstance(node, Conv2d):
+            last.output == node.inputs[0] and readers[node.inputs[0].name] == 1)
+        if isinstance(node, Conv2d) and node.groups == 1 and node.dilation == (1, 1) and (
+                node.offset is None):
             stages.append(Stage(node))
         elif follows and last and isinstance(node, Activation) and not (
                 last.activation or last.pool):
             stages[-1] = Stage(last.conv, node.function, activated=node.output)
-        elif follows and last and isinstance(node, MaxPool2d) and not last.pool:
+        elif follows and last and isinstance(node, MaxPool2d) and not (
+                last.pool or any(node.padding)):
             stages[-1] = Stage(last.conv, last.activation, node, last.activated)
         else:
             stray.append(f"{node.name} ({type(node).__name__})")

@@ -12,8 +12,11 @@ from typing import Any
 from accel.spec.array import ArraySpec, multiplier_faults
 from accel.spec.cells import WEIGHT_BITS, CellSpec
 from accel.spec.errors import InputError
+from accel.spec.numerics import ROUNDINGS, multiplier_bits
 from accel.spec.tables import ActivationSpec
 
+#: The widest that TensorFlow Lite's kernels have, in bits: an activation, an accumulator.
+TFLITE_LIMITS = {"act_bits": 8, "acc_bits": 32}
 #: Raised whenever the meaning of an encoding changes; part of every digest.
 CONTRACT_VERSION = 2
 
@@ -43,6 +46,7 @@ class AccelConfig:
     act_bits: int                 # width of an activation code, signed
     weight_bits: int              # width of a weight code (`cells.CellSpec`)
     acc_bits: int                 # width of an accumulator, signed
+    rounding: str                 # of the requantizer: single | tflite (`numerics.requantize`)
     act_depth: int                # activation scratchpad: words of `word_lanes` activations
     weight_depth: int             # weight scratchpad: tiles of `rows` x `cols` weights
     acc_depth: int                # accumulator scratchpad: words of `cols` accumulators
@@ -66,6 +70,10 @@ class AccelConfig:
             if self.acc_bits < need:
                 faults.append(f"acc_bits must be in {need}..{LIMITS['acc_bits'][1]} to hold "
                               f"{self.rows} worst-case terms, not {self.acc_bits}; nearest: {need}")
+        if self.rounding == "tflite":
+            faults += [f"{name} must be at most {most} with tflite rounding, not {value}; "
+                       f"nearest: {most}" for name, most in TFLITE_LIMITS.items()
+                       if name not in alone and (value := getattr(self, name)) > most]
         if not alone.keys() & {"cell", "weight_bits", "act_bits"}:
             faults += multiplier_faults(self.multiplier, self.cell_spec, self.act_bits)
         if not alone.keys() & {"cols", "vector_lanes"} and lanes > self.word_lanes:
@@ -120,6 +128,11 @@ class AccelConfig:
                          multiplier=self.multiplier)
 
     @property
+    def multiplier_bits(self) -> int:
+        """Width of a requantizer multiplier, unsigned."""
+        return multiplier_bits(self.rounding)
+
+    @property
     def row_slots(self) -> int:
         """Address slots of one weight tile on the host link: ``rows`` rounded up to 2**n."""
         return 1 << (self.rows - 1).bit_length()
@@ -158,6 +171,9 @@ def _value_faults(values: Mapping[str, Any]) -> dict[str, str]:
     if not faults.get("vector_lanes") and lanes & (lanes - 1):
         faults["vector_lanes"] = (f"vector_lanes must be a power of two, not {lanes}; nearest: "
                                   f"{1 << (lanes.bit_length() - 1)}")
+    if values.get("rounding", "single") not in ROUNDINGS:
+        faults["rounding"] = (f"rounding must be one of {', '.join(ROUNDINGS)}, not "
+                              f"{values['rounding']!r}")
     if not isinstance(values.get("name", ""), str):
         faults["name"] = f"name must be a string, not {values['name']!r}"
     bits = values.get("act_bits", 8) if not faults.get("act_bits") else None

@@ -6,14 +6,14 @@ from accel.spec.config import AccelConfig, ConfigError, load_config
 
 _TINY = AccelConfig(
     name="tiny", rows=4, cols=4, band_rows=4, cell="mac",
-    multiplier="dsp", act_bits=8, weight_bits=8, acc_bits=28,
+    multiplier="dsp", act_bits=8, weight_bits=8, acc_bits=28, rounding="single",
     act_depth=1024, weight_depth=4096, acc_depth=512, param_depth=128, instruction_depth=256,
     vector_lanes=2, activations=("relu", "tanh", "selu"), frame_bytes=256)
 
 # 9 rows are the taps of a 3x3 kernel, 16 columns divide common channel counts (LFE5U-85F).
 _ECP5 = AccelConfig(
     name="ecp5", rows=9, cols=16, band_rows=3, cell="mac",
-    multiplier="dsp", act_bits=8, weight_bits=8, acc_bits=32,
+    multiplier="dsp", act_bits=8, weight_bits=8, acc_bits=32, rounding="single",
     act_depth=512, weight_depth=512, acc_depth=512, param_depth=256, instruction_depth=128,
     vector_lanes=4, activations=("relu", "tanh", "selu"), frame_bytes=256)
 

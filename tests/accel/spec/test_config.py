@@ -12,8 +12,8 @@ TINY = PRESETS["tiny"]
 #: Another legal value of each parameter.
 CHANGES: dict[str, Any] = {
     "rows": 3, "cols": 5, "band_rows": 2, "multiplier": "lut", "cell": "shift",
-    "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "act_depth": 1000, "weight_depth": 99,
-    "acc_depth": 9, "param_depth": 8, "instruction_depth": 7, "vector_lanes": 1,
+    "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "rounding": "tflite", "act_depth": 1000,
+    "weight_depth": 99, "acc_depth": 9, "param_depth": 8, "instruction_depth": 7, "vector_lanes": 1,
     "activations": ("relu", "tanh"), "frame_bytes": 255}
 
 
@@ -67,6 +67,15 @@ def test_every_simple_fault_stands_in_one_message() -> None:
         multiplier="booth")
     assert ("weight_bits must be at most 9 with multiplier 'packed', not 12; nearest: 9"
             in faults(weight_bits=12, multiplier="packed", acc_bits=40))
+
+
+def test_rounding_and_the_widths_that_it_allows() -> None:
+    assert "rounding must be one of single, tflite, not 'half'" in faults(rounding="half")
+    assert "rounding must be one of single, tflite, not []" in faults(rounding=[])
+    message = faults(rounding="tflite", act_bits=9, acc_bits=33, activations=("relu",))
+    assert "act_bits must be at most 8 with tflite rounding, not 9; nearest: 8" in message
+    assert "acc_bits must be at most 32 with tflite rounding, not 33; nearest: 32" in message
+    assert (TINY.multiplier_bits, replace(TINY, rounding="tflite").multiplier_bits) == (17, 31)
 
 
 def test_every_combined_fault_stands_in_one_message() -> None:
