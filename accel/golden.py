@@ -49,11 +49,11 @@ def _run_chunk(network: graph.Graph, images: torch.Tensor, config: AccelConfig,
     tensors = {network.input.name: images}
     for node in network.nodes:
         read = [tensors[source.name] for source in node.inputs]
-        tensors[node.output.name] = _compute(node, read, config)
+        tensors[node.output.name] = compute(node, read, config)
     return tensors
 
 
-def _compute(node: graph.Node, read: list[torch.Tensor], config: AccelConfig) -> torch.Tensor:
+def compute(node: graph.Node, read: list[torch.Tensor], config: AccelConfig) -> torch.Tensor:
     """Output of ``node`` whose inputs hold the codes ``read``."""
     x = read[0]
     if isinstance(node, graph.Conv2d):

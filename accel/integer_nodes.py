@@ -78,8 +78,8 @@ def quantize_weights(weight: FloatArray, members: FloatArray, smallest: FloatArr
 
 def _conv(layer: FloatConv, source: Tensor, target: Tensor, config: AccelConfig) -> graph.Conv2d:
     weight, offset = layer.weight.flatten(1).numpy(), layer.bias.numpy()
-    known = config.cell_spec.weights_of(Operation.PRODUCT)
-    members = [member for member in known if -member in set(known)]
+    known = set(config.cell_spec.weights_of(Operation.PRODUCT))
+    members = sorted(member for member in known if -member in known)
     # Weights so small that they do not count must not make the bias overflow, nor vanish.
     smallest = np.maximum(abs(offset) / source.scale * 2.0 ** (2 - config.acc_bits),
                           target.scale / source.scale * 2.0 ** -24)

@@ -28,10 +28,10 @@ def _split(total: int) -> Pair:
 
 
 def _conv(channels: int, out: int, size: Pair, kernel: Pair, stride: int = 1, groups: int = 1,
-          bias: bool = True) -> nn.Sequential:
+          ) -> nn.Sequential:
     """Convolution with SAME padding, then batch norm and relu."""
     return nn.Sequential(same(size, kernel, stride),
-                         nn.Conv2d(channels, out, kernel, stride, groups=groups, bias=bias),
+                         nn.Conv2d(channels, out, kernel, stride, groups=groups),
                          nn.BatchNorm2d(out), nn.ReLU())
 
 
@@ -71,11 +71,11 @@ def mobilenet() -> nn.Sequential:
     """MobileNetV1, a quarter wide, for persons in (3, 96, 96): 7,489,664 multiplications."""
     widths = (8, 16, 32, 32, 64, 64, *[128] * 6, 256, 256)
     strides = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
-    layers, size = [_conv(3, 8, (96, 96), (3, 3), 2, bias=False)], 48
+    layers, size = [_conv(3, 8, (96, 96), (3, 3), 2)], 48
     for (channels, out), stride in zip(pairwise(widths), strides, strict=True):
-        layers.append(_conv(channels, channels, (size, size), (3, 3), stride, channels, bias=False))
+        layers.append(_conv(channels, channels, (size, size), (3, 3), stride, channels))
         size //= stride
-        layers.append(_conv(channels, out, (size, size), (1, 1), bias=False))
+        layers.append(_conv(channels, out, (size, size), (1, 1)))
     return nn.Sequential(*layers, nn.AvgPool2d(size), nn.Flatten(), nn.Linear(256, 2))
 
 

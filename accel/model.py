@@ -1,8 +1,8 @@
 """Torch module to float graph: what the network computes, before quantization.
 
-`torch.export` writes the module down as a list of ATen operators, which `accel.operators` turns
-into layers one by one. What does nothing in evaluation mode (dropout, identity), flattening and
-other changes of shape alone vanish; batch norms are folded into the layer before them and zero
+`torch.export` writes the module down as a list of ATen operators, which `accel.torch_operators`
+turns into layers one by one. What does nothing in evaluation mode (dropout, identity), flattening
+and other changes of shape alone vanish; batch norms are folded into the layer before them and zero
 padding into the layer behind it. Softmax and argmax at the end are left to the host.
 
 ``ReLU6``, ``Hardtanh`` and ``clamp`` become limits on codes, whatever their parameters: exact in
@@ -17,8 +17,8 @@ from torch.fx import Node
 
 from accel.graph import NO_PADDING
 from accel.layers import INPUT, FloatGraph, Layer, Shape
-from accel.operators import HANDLERS
-from accel.scope import IMAGES, Call, ModelError, Scope, Value, operator_of, size_of, text
+from accel.torch_call import IMAGES, Call, ModelError, Scope, Value, operator_of, size_of, text
+from accel.torch_operators import HANDLERS
 
 __all__ = ["SUPPORTED", "FloatGraph", "ModelError", "import_torch"]
 

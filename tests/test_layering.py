@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 #: Folder -> what its modules may import besides the standard library.
 MAY_IMPORT = {
     "accel/spec": {"accel.spec", "numpy"},
-    "accel": {"accel", "numpy", "torch", "rich"},
+    "accel": {"accel", "google.protobuf", "numpy", "onnx", "torch", "rich"},
     "accel/report": {"accel", "rtl", "sim", "boards", "amaranth", "numpy", "torch", "rich",
                      "matplotlib", "mpmath"},
     "rtl": {"rtl", "accel.spec", "accel.circuits", "amaranth"},

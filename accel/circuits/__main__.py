@@ -14,7 +14,7 @@ from rich.progress import Progress, TaskID
 
 from accel.circuits import store
 from accel.circuits.catalogue import EFFORTS, wishes
-from accel.circuits.store import Circuit, Wish
+from accel.circuits.store import Circuit
 from accel.circuits.verilog import verilog
 from accel.console import console
 from accel.spec.errors import InputError

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from accel.circuits import store
-from accel.circuits.catalogue import EFFORTS, paper_wishes, table_wishes
+from accel.circuits.catalogue import paper_wishes, table_wishes
 from accel.circuits.find import TARGETS
 from accel.circuits.store import Circuit, Wish
 from accel.console import console
@@ -94,14 +94,13 @@ def run(options: argparse.Namespace) -> int:
     if options.plot and options.plot.suffix not in PICTURES:
         raise OptionError(f"--plot must end in {' or '.join(PICTURES)}, not {str(options.plot)!r}")
     liberty = find_liberty(options.liberty)
-    effort = options.effort or 1.0
-    efforts = {**EFFORTS, **dict.fromkeys(TARGETS, effort)} if options.function else EFFORTS
-    rows = measure_all(wishes, lambda circuit: measured(circuit, liberty), efforts)
+    effort = options.effort or 1.0      # without --function every circuit is kept
+    rows = measure_all(wishes, lambda circuit: measured(circuit, liberty), effort)
     add_costs(rows)
     if options.clock:
         add_clocks(rows)
     paper = measure_all(paper_wishes(), lambda circuit: Measured(circuit, paper_row(
-        circuit, liberty)), EFFORTS) if options.paper and liberty else []
+        circuit, liberty)), effort) if options.paper and liberty else []
     report = report_of(rows, paper, liberty, options)
     if options.json:
         print(json.dumps(report, indent=1))
@@ -137,15 +136,14 @@ def wishes_of(options: argparse.Namespace) -> list[Wish]:
 
 
 def measure_all(wishes: Sequence[Wish], measure: Callable[[Circuit], Measured],
-                efforts: Mapping[str, float]) -> list[Measured]:
+                effort: float) -> list[Measured]:
     """Every circuit and its row, with progress on stderr."""
     errors, rows = Console(stderr=True), []
     with Progress(console=errors, transient=True) as bars:
         whole = bars.add_task("circuits", total=len(wishes))
         for number, wish in enumerate(wishes, 1):
             bar = bars.add_task(str(wish), total=1.0)
-            circuit = store.get(wish, effort=efforts[wish.target],
-                                progress=partial(_advance, bars, bar))
+            circuit = store.get(wish, effort=effort, progress=partial(_advance, bars, bar))
             rows.append(measure(circuit))
             bars.remove_task(bar)
             bars.advance(whole)

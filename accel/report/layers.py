@@ -1,4 +1,4 @@
-"""``python -m accel.report layers MODEL``: cycles and traffic of every layer, by the cycle model."""
+"""``python -m accel.report layers MODEL``: cycles and traffic of each layer, by the cycle model."""
 import argparse
 import json
 from dataclasses import asdict

@@ -51,7 +51,7 @@ def requantize(total: Int, multiplier: int | Int, shift: int | Int, zero_point: 
 
     The product is rounded once, or as `high_multiply` does with ``tflite`` rounding; then the
     zero point is added, then the sum is saturated to ``bits`` bits (Jacob et al. 2018,
-    equation 4). Exact for a total of 46 bits.
+    equation 4). A total of up to 45 bits fits int64.
     """
     scaled = (round_shift(total * multiplier, shift) if rounding == "single"
               else high_multiply(total, multiplier, shift))

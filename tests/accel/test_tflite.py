@@ -124,6 +124,17 @@ def test_convolutions(case: Case, seed: int) -> None:
     compare(nodes, (x,), content, graphs.images(CONFIG, case.shape, IMAGES, seed))
 
 
+@pytest.mark.parametrize("power", [0, 1, 2, 3, 6])
+def test_ties(power: int) -> None:
+    case = Case((1, 16, 16), 3, (1, 1))
+    weight, bias = np.array([1, -1, 3])[:, None, None, None], np.array([0, 1, -2])
+    x, y = Tensor("x", case.shape, 1.0, 0), Tensor("y", (3, 16, 16), 2.0 ** power, -1)
+    multiplier, shift = factors([1.0] * 3, y.scale)
+    conv = Conv2d("conv", x, y, weight, bias, multiplier, shift)
+    content = _conv_model(case, conv, [1.0] * 3, bias)
+    compare((conv,), (x,), content, np.arange(-128, 128).reshape(1, 1, 16, 16))
+
+
 def _conv_model(case: Case, conv: Conv2d, scales: list[float], bias: IntArray) -> bytes:
     options = {"padding": 0 if case.same else 1, "strideH": case.stride[0],
                "strideW": case.stride[1], "dilationHFactor": case.dilation[0],

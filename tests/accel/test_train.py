@@ -8,7 +8,7 @@ from torch import nn
 
 from accel import data, train
 from accel.data import Digits, load_digits
-from accel.networks import NETWORKS, load_pretrained, to_input
+from accel.networks import NETWORKS, TRAINED, load_pretrained, to_input
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def trained(name: str, digits: Digits, seed: int, path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_seed_fixes_every_byte(name: str, some_digits: Digits, tmp_path: Path) -> None:
     first, again, other = (trained(name, some_digits, seed, tmp_path / f"{run}.npz")
                            for run, seed in enumerate((1, 1, 2)))
@@ -38,7 +38,7 @@ def test_training_leaves_the_callers_random_numbers_alone(some_digits: Digits) -
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_training_learns(name: str, some_digits: Digits) -> None:
     calls: list[int] = []
     network = train.train(name, some_digits, epochs=12, advance=lambda: calls.append(1))
@@ -64,6 +64,7 @@ def test_augmentation_moves_a_digit_but_little(some_digits: Digits) -> None:
 
 
 def test_excess_is_free_below_comfort_and_grows_beyond() -> None:
+    assert train.excess([]) == 0        # of a network without tables
     assert train.excess([torch.tensor([0.0, train.COMFORT, -train.COMFORT])]) == 0
     beyond = train.excess([torch.tensor([train.COMFORT + 0.5]), torch.tensor([-2.0, 0.0])])
     assert beyond == pytest.approx(train.PRICE * (0.5 ** 2 + 1.25 ** 2 / 2))
@@ -88,7 +89,7 @@ def test_failed_write_leaves_the_old_file(
 
     monkeypatch.setattr(np, "savez", write_half)
     with pytest.raises(OSError, match="disk full"):
-        train.save_weights(NETWORKS["lenet5-tanh"](), path)
+        train.save_weights(NETWORKS["lenet5-tanh"].build(), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -100,10 +101,10 @@ def test_command_writes_loadable_weights(
     out = tmp_path / "new" / "folder"
     assert train.main(["all", "--epochs", "1", "--seed", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    for name in NETWORKS:
+    for name in TRAINED:
         share = train.accuracy(load_pretrained(name, out), some_digits[:50])
         assert f"{name}: {share:.1%} of 50 test digits" in printed
-    assert sorted(file.stem for file in out.iterdir()) == sorted(NETWORKS)
+    assert sorted(file.stem for file in out.iterdir()) == sorted(TRAINED)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -10,9 +10,13 @@ from sim import pysim
 
 @pytest.mark.parametrize("counts", [(1, 1, 1), (3, 1, 2), (1, 4, 3), (2, 3, 1), (5, 2, 7)], ids=str)
 @pytest.mark.parametrize("stall", [False, True])
-def test_walks_every_index(counts: tuple[int, ...], stall: bool) -> None:
-    dut = AffineLoops((4, 3, 4), (10, 6))
+@pytest.mark.parametrize("moving", [None, ((0, 1, 2), (0, 2)), ((1,), (2,))], ids=str)
+def test_walks_every_index(counts: tuple[int, ...], stall: bool, moving) -> None:
+    dut = AffineLoops((4, 3, 4), (10, 6), moving)
     bases, strides = (100, 60), ((7, 33, 2), (1, 0, 5))
+    if moving:
+        strides = tuple(tuple(stride * (level in levels) for level, stride in enumerate(each))
+                        for each, levels in zip(strides, moving, strict=True))
     expected = [tuple((base + sum(map(int.__mul__, index, stride))) % (1 << bits)
                       for base, stride, bits in zip(bases, strides, (10, 6), strict=True))
                 for index in itertools.product(*map(range, counts))]

@@ -1,4 +1,5 @@
 """Cells, array, activation units and requantizer, on Amaranth's simulator."""
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,11 @@ from accel.spec.array import ArraySpec
 from accel.spec.cells import CellSpec
 from accel.spec.config import AccelConfig
 from sim import pysim, units
-from tests.configs import UNITS, WIDE
+from tests.configs import FIVE_BY_SEVEN, TINY, UNITS, WIDE
+
+#: Lanes that multiply in carry chains, and lanes that cannot add.
+IN_LUTS = replace(FIVE_BY_SEVEN, name="8-lanes", vector_lanes=8)
+ALONE = replace(TINY, name="no-addition", residual=False)
 
 CELLS = [("mac", "dsp", 8, 8), ("mac", "dsp", 2, 2), ("mac", "dsp", 16, 16),
          ("mac", "packed", 8, 8), ("mac", "packed", 8, 4), ("mac", "packed", 4, 4),
@@ -26,7 +31,7 @@ def spec(kind: str, multiplier: str, act_bits: int, weight_bits: int, rows: int 
 
 
 @pytest.mark.parametrize("check", units.LANE_CHECKS, ids=lambda check: check.__name__.strip("_"))
-@pytest.mark.parametrize("config", UNITS, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [*UNITS, IN_LUTS, ALONE], ids=lambda config: config.name)
 def test_lanes_equal_torch(config: AccelConfig, check) -> None:
     assert pysim.mismatches(check(config)) == []
 
@@ -46,7 +51,8 @@ def test_arrays_of_any_shape_equal_torch(rows: int, cols: int, band_rows: int) -
 
 
 def test_sixteen_bits() -> None:
-    assert pysim.mismatches(units._requantizer(WIDE)) == []
+    for config in (WIDE, replace(WIDE, name="wide-luts", cols=8, vector_lanes=8)):
+        assert pysim.mismatches(units._requantizer(config)) == []
 
 
 @pytest.mark.parametrize("config", UNITS[:2], ids=lambda config: config.name)

@@ -70,7 +70,8 @@ REWRITE = {Space.INSTRUCTION: rewrite_instruction, Space.WEIGHT: rewrite_weights
 
 def expected(graph: Graph, codes: IntArray, bits: int) -> torch.Tensor:
     conv: Conv2d = graph.nodes[0]
-    padded = np.pad(codes, ((0, 0), (0, 0), *((p, p) for p in conv.padding)),
+    top, left, bottom, right = conv.padding
+    padded = np.pad(codes, ((0, 0), (0, 0), (top, bottom), (left, right)),
                     constant_values=conv.input.zero_point)
     taps = unfold(torch.tensor(padded, dtype=torch.float64), conv.weight.shape[2:],
                   stride=conv.stride).long()                        # (n, taps, positions)

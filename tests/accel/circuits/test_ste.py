@@ -8,7 +8,7 @@ import torch
 
 from accel.circuits.ste import TableActivation, fine_tune, quantised, with_circuit
 from accel.data import load_digits
-from accel.networks import NETWORKS, load_pretrained, to_input
+from accel.networks import LENETS, load_pretrained, to_input
 from accel.spec.formats import Format
 
 
@@ -66,7 +66,7 @@ def test_infinities_saturate_and_the_table_must_fit() -> None:
         keep([1, 2, 3], infinite)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", LENETS)
 def test_circuits_in_a_network(name: str) -> None:
     network = load_pretrained(name)
     x = to_input(load_digits()[1].images[:8])

@@ -22,7 +22,7 @@ from accel.layers import (
     FloatMaxPool,
     Pair,
 )
-from accel.scope import IMAGES, Call, ModelError, Value, size_of, text
+from accel.torch_call import IMAGES, Call, ModelError, Value, size_of, text
 
 #: Parameters of the operators that have some, and the only values that circuits are made for.
 PARAMETERS: dict[str, dict[str, object]] = {
@@ -111,14 +111,14 @@ def _activation(call: Call, x: Node, *values: object, **named: object) -> Value:
     return call.emit(FloatActivation(call.name, (value.name,), call.operator), value.shape)
 
 
-def _clamp(call: Call, x: Node, low: object = None, high: object = None, **named: object) -> Value:
+def _clamp(call: Call, x: Node, low: float | Node | None = None, high: float | Node | None = None,
+           **named: float | Node | None) -> Value:
     """Of ``hardtanh`` and ``clamp``, whose limits have several names."""
     low = named.get("min_val", named.get("min", low))
     high = named.get("max_val", named.get("max", high))
     if isinstance(low, Node) or isinstance(high, Node):
         raise ModelError("its limits must be numbers")
-    return _limit(call, x, -math.inf if low is None else float(str(low)),
-                  math.inf if high is None else float(str(high)))
+    return _limit(call, x, -math.inf if low is None else low, math.inf if high is None else high)
 
 
 def _limit(call: Call, x: Node, low: float, high: float) -> Value:
@@ -133,11 +133,11 @@ def _relu6(call: Call, x: Node) -> Value:
 
 
 def _clamp_min(call: Call, x: Node, low: float) -> Value:
-    return _limit(call, x, float(low), math.inf)
+    return _limit(call, x, low, math.inf)
 
 
 def _clamp_max(call: Call, x: Node, high: float) -> Value:
-    return _limit(call, x, -math.inf, float(high))
+    return _limit(call, x, -math.inf, high)
 
 
 def _max_pool(call: Call, x: Node, kernel: Sequence[int], stride: Sequence[int] = (),
@@ -153,9 +153,8 @@ def _avg_pool(call: Call, x: Node, kernel: Sequence[int], stride: Sequence[int] 
               padding: Sequence[int] = (0, 0), ceil_mode: bool = False,
               count_include_pad: bool = True, divisor_override: int | None = None) -> Value:
     value, around = call.image(x, border=True), _around(padding)
-    _require(ceil_mode=(ceil_mode, False), divisor_override=(divisor_override, None))
-    if around != NO_PADDING:
-        _require(count_include_pad=(count_include_pad, True))
+    _require(ceil_mode=(ceil_mode, False), divisor_override=(divisor_override, None),
+             count_include_pad=(count_include_pad or around == NO_PADDING, True))
     return call.emit(FloatAvgPool(call.name, (value.name,), _pair(kernel), _pair(stride or kernel),
                                   _joined(value.border, around)))
 
@@ -280,5 +279,7 @@ HANDLERS: dict[str, tuple[str, Callable[..., Value]]] = {
         "detach", "alias")},
     **{operator: (operator, _rearrange) for operator in (
         "permute", "transpose", "numpy_T", "t", "slice", "expand")},
-    "to": ("to", _convert), "dropout": ("dropout", _dropout),
+    "to": ("to", _convert),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"),
+                    ("dropout", _dropout)),
     **{operator: (operator, _host) for operator in ("softmax", "log_softmax", "argmax")}}

@@ -1,0 +1,393 @@
+"""`import_onnx`: every layer next to onnxruntime's, layouts, formats, and each fault by name."""
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto
+
+from accel import golden
+from accel.graph import Activation, Clamp, Concat, Conv2d, Graph, GraphError, IntArray, MaxPool2d
+from accel.onnx_model import OnnxError, import_onnx
+from accel.spec.config import AccelConfig
+from accel.spec.presets import PRESETS
+from tests import onnx_models
+from tests.onnx_models import Builder
+
+ECP5 = PRESETS["ecp5"]
+TFLITE = replace(ECP5, rounding="tflite")
+NETWORKS = [onnx_models.residual, onnx_models.separable, onnx_models.perceptron]
+#: Share of outputs, over a network, that equal onnxruntime's: ties in means differ most.
+EQUAL = 0.97
+
+
+def differences(network: Graph, model: onnx.ModelProto, batch: Any, config: AccelConfig = ECP5,
+                ) -> IntArray:
+    """Codes of all layers less onnxruntime's, each layer fed onnxruntime's inputs."""
+    codes = onnx_models.trace(model, batch)
+    known = {network.input.name: _input_codes(network, model, batch, codes)}
+    found = []
+    for node in network.nodes:
+        read = [torch.from_numpy(known[source.name]) for source in node.inputs]
+        result = golden.compute(node, read, config).numpy()
+        wanted = codes.get(node.output.name)
+        known[node.output.name] = result if wanted is None else wanted.reshape(result.shape)
+        if wanted is not None:
+            found.append((result - known[node.output.name]).reshape(-1))
+    return np.concatenate(found)
+
+
+def _input_codes(network: Graph, model: onnx.ModelProto, batch: Any, codes: dict[str, IntArray],
+                 ) -> IntArray:
+    first = next((node for node in model.graph.node if node.op_type == "QuantizeLinear"
+                  and codes[node.output[0]].size == batch.size), None)
+    if batch.dtype == np.float32 and first is not None:
+        batch = codes[first.output[0]]
+    elif batch.dtype == np.uint8:
+        batch = batch.astype(np.int64) - 128
+    return batch.astype(np.int64).reshape(-1, *network.input.shape)
+
+
+@pytest.mark.parametrize("unsigned", [True, False], ids=["uint8", "int8"])
+@pytest.mark.parametrize("qdq", [True, False], ids=["qdq", "qoperator"])
+@pytest.mark.parametrize("make", NETWORKS)
+def test_every_layer_is_within_1_of_onnxruntime(make: Callable[[], onnx.ModelProto], qdq: bool,
+                                                unsigned: bool, tmp_path: Path) -> None:
+    model = onnx_models.quantized(make(), tmp_path, qdq, unsigned)
+    network = import_onnx(tmp_path / "quantized.onnx", ECP5)
+    found = differences(network, model, onnx_models.images(model, 40, 9))
+    assert abs(found).max() <= 1
+    assert (found == 0).mean() > EQUAL
+    computed = onnx_models.code_types(model)
+    assert network.output.name in computed
+    assert sum(node.output.name in computed for node in network.nodes) > 4
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_one_scale_for_all_weights_and_the_other_rounding(make: Callable[[], onnx.ModelProto],
+                                                          tmp_path: Path) -> None:
+    model = onnx_models.quantized(make(), tmp_path, per_channel=False)
+    batch = onnx_models.images(model, 40, 9)
+    assert abs(differences(import_onnx(model, ECP5), model, batch)).max() <= 1
+    assert abs(differences(import_onnx(model, TFLITE), model, batch, TFLITE)).max() <= 1
+
+
+def test_the_whole_network_stays_close_to_the_float_one(tmp_path: Path) -> None:
+    plain = onnx_models.residual()
+    model = onnx_models.quantized(plain, tmp_path)
+    network, batch = import_onnx(model, ECP5), onnx_models.images(model, 40, 9)
+    codes = _input_codes(network, model, batch, onnx_models.trace(model, batch))
+    last = golden.run(network, codes, ECP5)[network.output.name].numpy()[..., 0, 0]
+    wanted = onnx_models.trace(model, batch)[network.output.name]
+    assert abs(last - wanted).max() <= 3
+    assert (last.argmax(1) == wanted.argmax(1)).mean() > 0.9
+
+
+def one_layer(x: str, b: Builder, kind: str = "Conv", **attributes: Any) -> str:
+    """A convolution of 3 to 4 channels or a pooling layer of ``x``, quantized."""
+    if kind == "Conv":
+        weight = b.weight(b.rng.integers(-128, 128, (4, 3, 3, 3)), b.rng.uniform(0.001, 0.01, 4),
+                          np.zeros(4), axis=0)
+        x = b.add("Conv", x, weight, **attributes)
+    else:
+        x = b.add(kind, x, **attributes)
+    return b.quantized(x, 0.11, 100)
+
+
+def within_1(b: Builder, output: str, config: AccelConfig = ECP5, kind: int = TensorProto.FLOAT,
+             rank: int = 4) -> Graph:
+    """The graph of the network that ends in ``output``, after comparing it with onnxruntime."""
+    model = b.model(output, kind, rank)
+    network = import_onnx(model, config)
+    shape = [dim.dim_value or 20 for dim in b.input.type.tensor_type.shape.dim]
+    rng = np.random.default_rng(5)
+    if b.input.type.tensor_type.elem_type == TensorProto.FLOAT:
+        batch = rng.normal(0, 1.5, shape).astype(np.float32)
+    elif b.input.type.tensor_type.elem_type == TensorProto.UINT8:
+        batch = rng.integers(0, 256, shape).astype(np.uint8)
+    else:
+        batch = rng.integers(-128, 128, shape).astype(np.int8)
+    assert abs(differences(network, model, batch, config)).max() <= 1
+    return network
+
+
+@pytest.mark.parametrize(("kind", "attributes"), [
+    ("Conv", {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
+    ("Conv", {"auto_pad": "SAME_LOWER", "strides": [2, 1], "dilations": [1, 1]}),
+    ("Conv", {"auto_pad": "VALID"}), ("Conv", {"pads": [0, 2, 1, 0], "dilations": [2, 3]}),
+    ("MaxPool", {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1}),
+    ("MaxPool", {"kernel_shape": [2, 2], "strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1}),
+    ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 0, 1, 1], "count_include_pad": 1}),
+    ("AveragePool", {"kernel_shape": [2, 5], "strides": [2, 1], "ceil_mode": 1}),
+    ("GlobalAveragePool", {}), ("ReduceMean", {"axes": [-1, 2]}),
+], ids=str)
+def test_windows(kind: str, attributes: dict[str, Any]) -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.quantized("images", 0.05, 7, np.int8)
+    within_1(b, one_layer(x, b, kind, **attributes))
+
+
+@pytest.mark.parametrize("zero", [0, 128, 250])
+def test_limits_fall_into_the_format_or_become_a_clamp(zero: int) -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.add("Relu", one_layer(b.quantized("images", 0.05, 7, np.int8), b))
+    limited = b.quantized(b.add("Clip", x, "", b.array(6.0)), 0.1, zero)
+    network = within_1(b, limited)
+    clamps = [node for node in network.nodes if isinstance(node, Clamp)]
+    high = min(127, zero - 128 + 60)
+    assert [(clamp.low, clamp.high) for clamp in clamps] == (
+        [(zero - 128, high)] if zero or high < 127 else [])
+
+
+def test_pooling_and_limits_without_codes_in_between() -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.add("Relu", b.add("MaxPool", b.quantized("images", 0.05, 7, np.int8),
+                            kernel_shape=[2, 2]))
+    network = within_1(b, b.quantized(x, 0.05, 7, np.int8))
+    assert [type(node) for node in network.nodes] == [MaxPool2d, Clamp]
+    x = b.add("MaxPool", b.quantized("images", 0.05, 7, np.int8), kernel_shape=[2, 2])
+    network = within_1(b, one_layer(x, b))      # a convolution reads the pooled codes
+    assert [type(node) for node in network.nodes] == [MaxPool2d, Conv2d]
+
+
+def test_a_file_that_starts_with_codes_and_moves_channels_first() -> None:
+    b = Builder([1, 8, 9, 3], kind=TensorProto.UINT8)
+    x = b.add("DequantizeLinear", "images", b.array(0.05), b.array(9, np.uint8))
+    x = b.add("Transpose", x, perm=[0, 3, 1, 2])
+    x = b.quantized(x, 0.05, 9)         # the same format again costs nothing
+    y = one_layer(x, b)
+    network = import_onnx(b.model(b.add("Transpose", y, perm=[0, 2, 3, 1]), rank=4), ECP5)
+    assert network.input.shape == (3, 8, 9)
+    assert (network.input.name, network.input.zero_point) == ("images", 9 - 128)
+    batch = np.random.default_rng(1).integers(0, 256, (1, 8, 9, 3)).astype(np.uint8)
+    wanted = onnx_models.trace(b.model(y, rank=4), batch)[network.output.name]
+    codes = batch.transpose(0, 3, 1, 2).astype(np.int64) - 128
+    assert abs(golden.run(network, codes, ECP5)[network.output.name].numpy() - wanted).max() <= 1
+
+
+def test_features_are_found_in_any_order() -> None:
+    b = Builder(["n", 3, 4, 5])
+    y = one_layer(b.quantized("images", 0.05, 7, np.int8), b, pads=[1] * 4)
+    x = b.add("Flatten", b.add("Transpose", y, perm=[0, 2, 3, 1]))
+    weight = b.weight(b.rng.integers(-128, 128, (80, 6)), b.rng.uniform(0.001, 0.004, 6),
+                      np.zeros(6), axis=1)
+    network = within_1(b, b.quantized(b.add("MatMul", x, weight), 0.07, 120), rank=2)
+    assert network.nodes[-1].output.shape == (6, 1, 1)
+
+
+def test_batch_from_the_input_as_torch_writes_a_flatten() -> None:
+    b = Builder(["n", 3, 4, 5])
+    x = b.quantized("images", 0.05, 7, np.int8)
+    size = b.add("Gather", b.add("Shape", x), b.array([0], np.int64), axis=0)
+    x = b.add("Reshape", x, b.add("Concat", size, b.array([-1], np.int64), axis=0))
+    weight = b.weight(b.rng.integers(-128, 128, (6, 60)), 0.003)
+    x = b.add("Gemm", b.add("Identity", x), b.add("Transpose", weight, perm=[1, 0]),
+              b.array(b.rng.normal(0, 1, 6)))
+    within_1(b, b.quantized(x, 0.07, 120), rank=2)
+
+
+def test_weights_with_a_zero_point_are_folded_exactly() -> None:
+    b = Builder(["n", 3, 8, 9])
+    codes = b.rng.integers(0, 256, (4, 3, 3, 3))
+    x = b.add("Conv", b.quantized("images", 0.05, 7), b.weight(codes, 0.004, 128, np.uint8))
+    network = within_1(b, b.quantized(x, 0.11, 100))
+    assert isinstance(network.nodes[0], Conv2d)
+    assert np.array_equal(network.nodes[0].weight, codes - 128)
+    b = Builder(["n", 3, 8, 9])
+    x = b.add("Conv", b.quantized("images", 0.05, 7), b.weight(codes, 0.004, 120, np.uint8))
+    with pytest.raises(OnnxError, match=r"less their zero point are 128..131 in places, which have "
+                       r"no code in a mac cell of 8 bits"):
+        import_onnx(b.model(b.quantized(x, 0.11, 100), rank=4), ECP5)
+
+
+def test_concatenation_of_other_formats_and_a_constant_of_each_channel() -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.quantized("images", 0.05, 7, np.int8)
+    y = one_layer(x, b, pads=[1] * 4)
+    joined = b.quantized(b.add("Concat", x, y, axis=1), 0.11, 100)
+    x = b.add("Add", joined, b.array(b.rng.normal(0, 1, (7, 1, 1))))
+    network = within_1(b, b.quantized(x, 0.13, 90))
+    (concat,) = [node for node in network.nodes if isinstance(node, Concat)]
+    assert concat.inputs[1] == network.nodes[0].output      # in the format already
+    assert len(network.nodes) == 4
+
+
+def test_zero_padding_goes_into_the_convolution_behind_it() -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.add("Pad", b.quantized("images", 0.05, 7, np.int8),
+              b.array([0, 0, 0, 2, 0, 0, 1, 0], np.int64))
+    x = b.quantized(x, 0.05, 7, np.int8)
+    network = within_1(b, one_layer(x, b, auto_pad="SAME_UPPER", strides=[2, 2]))
+    (conv,) = network.nodes
+    assert isinstance(conv, Conv2d)
+    assert conv.padding == (1, 3, 2, 1)
+    assert "zero padding must be read by a convolution alone" in broken(
+        lambda b, x: one_layer(_padded(b, x), b, "MaxPool", kernel_shape=[2, 2]))
+    assert "must not be padded" in broken(lambda b, x: b.quantized(_padded(b, x), 0.05, 7, np.int8))
+    assert "must put zeros around height and width alone" in broken(
+        lambda b, x: one_layer(_padded(b, x, b.array(1.0)), b))
+
+
+def _padded(b: Builder, x: str, *value: str) -> str:
+    return b.add("Pad", x, b.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), *value)
+
+
+def test_zero_padding_of_codes(tmp_path: Path) -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.conv(_padded(b, b.add("Relu", b.conv("images", 3, 4))), 4, 5, pads=[0, 1, 0, 0])
+    model = onnx_models.quantized(b.model(x, rank=4), tmp_path, qdq=False)
+    assert "Pad" in {node.op_type for node in model.graph.node}
+    network = import_onnx(model, ECP5)
+    assert abs(differences(network, model, onnx_models.images(model, 9, 9))).max() <= 1
+
+
+def test_float_weights_that_the_file_quantizes() -> None:
+    b = Builder(["n", 3, 8, 9])
+    weight = b.quantized(b.array(b.rng.normal(0, 0.2, (4, 3, 3, 3))), 0.005, 0, np.int8)
+    x = b.add("Conv", b.quantized("images", 0.05, 7), weight)
+    within_1(b, b.quantized(x, 0.11, 100))
+
+
+def test_activations_whose_formats_match() -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.quantized(one_layer(b.quantized("images", 0.05, 7, np.int8), b), 1 / 32, 0, np.int8)
+    network = within_1(b, b.quantized(b.add("Tanh", x), 1 / 128, 0, np.int8))
+    assert isinstance(network.nodes[-1], Activation)
+    b.add("Tanh", b.quantized("images", 0.05, 7, np.int8))
+    with pytest.raises(OnnxError, match=r"scale and zero point of its input and output are .*; "
+                       r"tanh of config 'ecp5' has \(0.03125, 0\) and \(0.0078125, 0\)"):
+        import_onnx(b.model(b.quantized(b.nodes[-1].output[0], 1 / 128, 0, np.int8), rank=4), ECP5)
+
+
+def test_dead_branches_and_a_host_part_are_left_out() -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.quantized("images", 0.05, 7, np.int8)
+    y = one_layer(x, b)
+    one_layer(x, b)
+    flat = b.quantized(b.add("Softmax", b.add("Flatten", y)), 1 / 256, 0)
+    model = b.model(b.add("ArgMax", flat, axis=1), TensorProto.INT64)
+    assert len(import_onnx(model, ECP5).nodes) == 1
+
+
+def test_every_unsupported_operator_is_listed_with_its_shapes() -> None:
+    b = Builder(["n", 3, 8, 9])
+    x = b.quantized("images", 0.05, 7, np.int8)
+    x = b.add("Sin", x)
+    x = b.add("Erf", b.quantized(x, 0.1, 0))
+    x = b.add("LRN", one_layer(x, b), size=3)
+    y = b.add("AveragePool", one_layer(b.quantized("images", 0.05, 7, np.int8), b),
+              kernel_shape=[2, 2], pads=[1, 1, 0, 0])
+    with pytest.raises(OnnxError) as caught:
+        import_onnx(b.model(b.quantized(b.add("Add", x, y), 1, 0), rank=4), ECP5)
+    message = str(caught.value)
+    for fault in ("sin2 (Sin of (n, 3, 8, 9)): Sin is not supported",
+                  "erf5 (Erf of ('n', 3, 8, 9)): Erf is not supported",
+                  "LRN of ('n', 4, 6, 7)): LRN is not supported",
+                  "AveragePool of (n, 4, 6, 7)): padding must count (count_include_pad)",
+                  "Supported operators: Add, ArgMax, AveragePool"):
+        assert fault in message
+    assert message.count(" of ") == 4       # what follows from these is not named
+
+
+def broken(change: Callable[[Builder, str], str], **model: Any) -> str:
+    """Message of a network of a quantized input and whatever ``change`` adds."""
+    b = Builder(["n", 3, 8, 9])
+    output = change(b, b.quantized("images", 0.05, 7, np.int8))
+    with pytest.raises((OnnxError, GraphError)) as caught:
+        import_onnx(b.model(output, **{"rank": 4, **model}), ECP5)
+    return str(caught.value)
+
+
+def test_faults_of_single_operators() -> None:
+    def conv(b: Builder, x: str, *more: str, scale: Any = 0.01, **attributes: Any) -> str:
+        return b.add("Conv", x, b.weight(np.ones((4, 3, 3, 3)), scale), *more, **attributes)
+
+    assert "the bias must be a constant of the file, without NaN" in broken(
+        lambda b, x: b.quantized(conv(b, x, b.array([0, np.nan, 0, 0])), 1, 0))
+    assert "the weight must be quantized" in broken(
+        lambda b, x: b.quantized(b.conv(x, 3, 4), 1, 0))
+    assert "a scale must be positive and finite, not nan" in broken(
+        lambda b, x: b.quantized(conv(b, x), np.nan, 0))
+    assert "a scale must be positive and finite, not -1.0" in broken(
+        lambda b, x: b.quantized(conv(b, x, scale=-1.0), 1, 0))
+    assert "a requantizer scale must be in [2**-46, 2**15), not" in broken(
+        lambda b, x: b.quantized(conv(b, x), 1e-30, 0))
+    assert "of its output's, and both positive, not (0.05" in broken(
+        lambda b, x: b.quantized(b.add("Add", x, x), 1e-30, 0))
+    assert "weight (4, 3, 3, 3) in 3 groups does not fit (3, 8, 9)" in broken(
+        lambda b, x: b.quantized(conv(b, x, group=3), 1, 0))
+    assert "a window of (21, 3) does not fit the padded input of (8, 9)" in broken(
+        lambda b, x: b.quantized(conv(b, x, dilations=[10, 1]), 1, 0))
+    assert "behind the operator that computes it" in broken(
+        lambda b, x: b.quantized(b.add("Tanh", conv(b, x)), 1, 0))
+    assert "output 'conv" in broken(lambda b, x: conv(b, x))
+    assert "axis must be the channels (1), not 2" in broken(
+        lambda b, x: b.quantized(b.add("Concat", x, x, axis=2), 1, 0))
+    assert "the positions of the maxima" in broken(lambda b, x: _two_outputs(b, x))
+    assert "must be quantized, by a QuantizeLinear and DequantizeLinear before it" in broken(
+        lambda b, x: b.quantized(b.add("Relu", "images"), 1, 0))
+    assert "needs a tensor (channels, height, width), but reads (9, 8, 3), which is (3" in broken(
+        lambda b, x: one_layer(b.add("Transpose", one_layer(
+            x, b, "MaxPool", kernel_shape=[1, 1]), perm=[0, 3, 2, 1]), b))
+    assert "must not mix images" in broken(
+        lambda b, x: b.quantized(b.add("Reshape", x, b.array([3, 72], np.int64)), 1, 0))
+    assert "codes are int16, but config 'ecp5' has activations of 8 bits" in broken(
+        lambda b, x: b.quantized(conv(b, x), 1, 0, np.int16))
+    assert "alpha must be 1.0, not 2.0" in broken(
+        lambda b, x: b.quantized(b.add("Elu", x, alpha=2.0), 1, 0))
+    assert "activation 'sigmoid' is not in config 'ecp5', which has relu, tanh, selu" in broken(
+        lambda b, x: b.quantized(b.add("Sigmoid", x), 1, 0))
+    assert "the graph has no nodes" in broken(lambda b, x: x)
+    assert "an accumulator may reach" in broken(lambda b, x: b.quantized(conv(
+        b, x, b.array([1e9, 0, 0, 0])), 1, 0))
+
+
+def _two_outputs(b: Builder, x: str) -> str:
+    b.add("MaxPool", x, kernel_shape=[2, 2])
+    b.nodes[-1].output.append("positions")
+    return b.quantized(b.nodes[-1].output[0], 1, 0)
+
+
+def test_faults_of_files_and_whole_models(tmp_path: Path) -> None:
+    with pytest.raises(OnnxError, match=r"cannot read .*none.onnx: No such file"):
+        import_onnx(tmp_path / "none.onnx", ECP5)
+    model = onnx_models.quantized(onnx_models.perceptron(), tmp_path)
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(model.SerializeToString()[:-500])
+    with pytest.raises(OnnxError, match=r"cut.onnx is not a valid ONNX model: "):
+        import_onnx(path, ECP5)
+    path.write_bytes(b"")
+    with pytest.raises(OnnxError, match=r"cut.onnx is not a valid ONNX model: "):
+        import_onnx(path, ECP5)
+    with pytest.raises(OnnxError, match=r"constant 'array0': cannot reshape array of size"):
+        import_onnx(_short_constant(), ECP5)
+    with pytest.raises(OnnxError, match="the model is not a valid ONNX model: "):
+        import_onnx(Builder(["n", 3]).model("nothing"), ECP5)
+    for shape, fault in ((["n", 3, "rows", 9], "has dynamic sizes rows; only the batch may be"),
+                         (["n"], r"must have a shape \(n, features\) or \(n, channels")):
+        b = Builder(shape)
+        with pytest.raises(OnnxError, match=fault):
+            import_onnx(b.model(b.quantized("images", 1, 0)), ECP5)
+    b = Builder(["n", 3])
+    plain = b.model(b.quantized("images", 1, 0))
+    plain.graph.input.append(onnx.helper.make_tensor_value_info("mask", 1, ["n", 3]))
+    with pytest.raises(OnnxError, match="must have one input, not 2: images, mask"):
+        import_onnx(plain, ECP5)
+
+
+def test_a_float_network_names_each_operator_that_is_not_quantized() -> None:
+    with pytest.raises(OnnxError) as caught:
+        import_onnx(onnx_models.residual(), ECP5)
+    assert "conv0 (Conv of (n, 3, 16, 12), (8, 3, 3, 3), (8,)): its input must be quantized" in str(
+        caught.value)
+
+
+def _short_constant() -> onnx.ModelProto:
+    b = Builder(["n", 3, 8, 9])
+    model = b.model(b.conv("images", 3, 4), rank=4)
+    model.graph.initializer[0].dims[0] = 5
+    return model
