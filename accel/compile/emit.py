@@ -80,7 +80,7 @@ class _Emitter:
         weights = self._weights(order)
         for number, (job, block) in enumerate(order):
             self.layer = jobs.index(job)
-            if job.way is Way.WHOLE and block is job.plan.blocks()[0]:
+            if job.way is Way.WHOLE and block == job.plan.blocks()[0]:
                 self._pad(job.target)
             self._block(job, block, number, weights)
 

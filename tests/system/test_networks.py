@@ -28,7 +28,7 @@ NETWORKS = {
                                  Layer(2, (1, 1), (2, 2), (2, 2))]),
 }
 SMALL_ACC = config("small-acc", acc_depth=40)
-REUSE = config("reuse", act_depth=320, acc_depth=64)
+REUSE = config("reuse", act_depth=256, acc_depth=64)
 
 
 def cases(configs: list[AccelConfig]) -> list:
