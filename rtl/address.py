@@ -1,8 +1,9 @@
 """Nested affine loops: the micro level that turns an instruction into one address per cycle."""
+from collections.abc import Collection
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +22,10 @@ class AffineLoops(wiring.Component):
         Width of each loop's count, outermost first.
     address_bits
         Width of each address stream.
+    moving
+        For each stream the levels that can move it; all of them unless given. The strides of
+        others are not looked at, and cost nothing. Bases of streams that level 0 does not move
+        must hold still as well.
 
     Members
     -------
@@ -37,8 +42,10 @@ class AffineLoops(wiring.Component):
         This is the last step of all.
     """
 
-    def __init__(self, count_bits: tuple[int, ...], address_bits: tuple[int, ...]) -> None:
+    def __init__(self, count_bits: tuple[int, ...], address_bits: tuple[int, ...],
+                 moving: tuple[Collection[int], ...] | None = None) -> None:
         self.count_bits, self.address_bits = count_bits, address_bits
+        self.moving = moving or (range(len(count_bits)),) * len(address_bits)
         levels = len(count_bits)
         streams = data.StructLayout({f"s{s}": bits for s, bits in enumerate(address_bits)})
         super().__init__({
@@ -78,10 +85,14 @@ class AffineLoops(wiring.Component):
         for s, bits in enumerate(self.address_bits):
             stream, strides = f"s{s}", self.strides[f"s{s}"]
             # the address with all indices inside level k at zero
-            here = [Signal(bits, name=f"address_{s}_{k}") for k in levels]
+            here: list[Value] = []
             for k in levels:
-                steps = [(here[outer] + strides[outer])[:bits] & mover[outer].replicate(bits)
-                         for outer in range(k + 1)]
+                here.append(Signal(bits, name=f"address_{s}_{k}") if k in self.moving[s]
+                            else here[-1] if here else self.bases[stream])
+            moved = [(here[k] + strides[k])[:bits] if k in self.moving[s] else here[k]
+                     for k in levels]
+            for k in self.moving[s]:
+                steps = [moved[outer] & mover[outer].replicate(bits) for outer in range(k + 1)]
                 with m.If(self.stream_starts[s]):
                     m.d.sync += here[k].eq(self.bases[stream])
                 with m.Elif(self.stream_steps[s] & mover[:k + 1].any()):

@@ -25,6 +25,10 @@ class SystolicArray(wiring.Component):
         One activation and swap flag per row.
     distance
         One flag per row, if the array is switched at run time.
+    depthwise, lanes
+        One flag per row, and an activation for each element, ``(rows, cols)``, that takes the
+        place of the one from the left; only in a depthwise array. That of (r, c) is taken
+        ``row_delay(r) + c`` cycles after row 0's ``x``.
     w
         Weight codes, ``(rows, cols)``.
     sums
@@ -40,6 +44,9 @@ class SystolicArray(wiring.Component):
             "sums": Out(data.ArrayLayout(signed(spec.sum_bits), cols))}
         if spec.switched:
             ports["distance"] = In(rows)
+        if spec.depthwise:
+            lanes = data.ArrayLayout(signed(spec.act_bits), cols)
+            ports |= {"depthwise": In(rows), "lanes": In(data.ArrayLayout(lanes, rows))}
         super().__init__(ports)
 
     @staticmethod
@@ -61,6 +68,10 @@ class SystolicArray(wiring.Component):
                              pe.i_swap.eq(left.o_swap if left else self.swap[r])]
                 if spec.switched:
                     m.d.comb += pe.i_distance.eq(left.o_distance if left else self.distance[r])
+                if spec.depthwise:
+                    m.d.comb += [pe.i_depthwise.eq(left.o_depthwise if left
+                                                   else self.depthwise[r]),
+                                 pe.lane.eq(self.lanes[r][block])]
                 for index, col in enumerate(self._columns(block)):
                     above = delay(m, mesh[r - 1][block].o_sum[index], spec.row_step(r) - 1,
                                   f"crossing_{r}_{col}") if r else 0

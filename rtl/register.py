@@ -1,5 +1,5 @@
 """Registers of which the designer knows more than synthesis."""
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,6 +25,15 @@ class LocalRegister(wiring.Component):
         else:
             m.d.sync += self.o.eq(self.i)
         return m
+
+
+def local_delay(m: Module, value: Value, cycles: int, name: str) -> Value:
+    """The bits of ``value`` as they were ``cycles`` clock cycles ago, each a `LocalRegister`."""
+    for age in range(1, cycles + 1):
+        m.submodules[f"{name}_{age}"] = held = LocalRegister(len(value))
+        m.d.comb += held.i.eq(value)
+        value = held.o
+    return value
 
 
 class MaskedRegister(wiring.Component):
