@@ -22,7 +22,7 @@ from accel.program import Program
 from accel.quantize import quantize, quantize_values
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
-from accel.spec.isa import SUMMARY, Isa
+from accel.spec.isa import SUMMARY, WRAPPING, Isa
 from accel.spec.numerics import limits
 from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, config_from
 
@@ -164,6 +164,7 @@ def _isa(_: argparse.Namespace, config: AccelConfig) -> int:
         for field in fields:
             sign = "signed" if field.signed else ""
             print(f"  {field.name:16} {field.bits:3} bits  {sign:6}  {field.doc}")
+    print(f"\n{WRAPPING}")
     return 0
 
 

@@ -167,6 +167,9 @@ class Emulator:
               cols: int, col_stride: int, acc_base: int, acc_group_stride: int, accumulate: int,
               depthwise: int = 0, distance: int = 0) -> None:
         c = self.config
+        if groups > 1 and acc_group_stride < rows * cols:
+            raise self._refusal(f"a GEMM whose {groups} groups of {rows * cols} accumulators lie "
+                                f"{acc_group_stride} apart")
         operation = c.cell_spec.operations[distance]
         offsets = np.concatenate([self._offsets[offset_base + tile] for tile in range(tiles)])
         weights = self._weight_rows.reshape(c.weight_depth, c.row_slots, c.cols)[:, :c.rows]
@@ -217,6 +220,10 @@ class Emulator:
                 out_col_stride: int, activation: int, zero_point: int, low: int, high: int,
                 add: int = 0, add_base: int = 0, **sum_of: int) -> None:
         c = self.config
+        if low > high:
+            raise self._refusal(f"a VECTOR whose low = {low} is above its high = {high}")
+        if add and win_rows * win_cols > 1:
+            raise self._refusal(f"a VECTOR that adds and has windows of {win_rows} x {win_cols}")
         steps = c.vector_lanes // c.param_lanes
         windows = _grid(acc_base, (rows, row_stride), (cols, col_stride),
                         (win_rows, win_row_stride), (win_cols, win_col_stride))
@@ -253,6 +260,10 @@ class Emulator:
         table: IntArray = np.array(truth_table(spec, bits), np.int64)
         result: IntArray = table[code & ((1 << bits) - 1)]
         return result
+
+    def _refusal(self, what: str) -> DeviceError:
+        """An error for an instruction that means nothing."""
+        return DeviceError(f"program {self.program.name!r} has {what}")
 
     def _inside(self, addresses: IntArray, depth: int, what: str) -> None:
         if addresses.size and not 0 <= addresses.min() <= addresses.max() < depth:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
+from math import prod
 
 from accel.compile.place import Window, window_of
 from accel.compile.stages import Stage
 from accel.graph import IntArray, Padding
 from accel.program import Layout
 from accel.spec.config import AccelConfig
+
+#: Positions of a tensor that is worth passing on block by block; fewer make one block.
+LEAST_POSITIONS = 16
 
 
 class Way(Enum):
@@ -38,7 +42,8 @@ def ways(stages: Sequence[Stage], config: AccelConfig, *, keep: bool) -> list[Wa
                  and following.conv.input.name == stage.output.name)
         if not alone or (index and found[index - 1] is Way.BLOCKS):
             continue
-        if stage.conv.groups > 1 and _is_pointwise(following) and stage.output.shape[1] > 1:
+        if (stage.conv.groups > 1 and _is_pointwise(following)
+                and prod(stage.output.shape[1:]) >= LEAST_POSITIONS):
             found[index] = Way.BLOCKS
         elif not stage.add and max(window_of(each, None, config).words
                                    for each in (stage, following)) <= half:

@@ -69,9 +69,11 @@ def make_jobs(stages: Sequence[Stage], taps: Sequence[Taps], found: Sequence[Way
 def in_order(jobs: Sequence[Job]) -> Iterator[tuple[Job, Block]]:
     """Every block of every job, in the order in which they are computed.
 
-    Where a job passes its output on block by block, the next one follows two blocks behind, so
-    that the array need not wait for what the vector unit still works on.
+    Where a job passes its output on block by block, the next one follows a block behind, so that
+    the array need not wait for what the vector unit still works on. Where two such pairs follow
+    each other, the second one's first block goes before the first one's last block.
     """
+    early: Block | None = None      # of the pair at hand, already computed
     index = 0
     while index < len(jobs):
         job = jobs[index]
@@ -79,13 +81,40 @@ def in_order(jobs: Sequence[Job]) -> Iterator[tuple[Job, Block]]:
             yield from ((job, block) for block in job.plan.blocks())
             index += 1
             continue
-        following, blocks = jobs[index + 1], job.plan.blocks()
-        behind: dict[int, list[Block]] = {}
-        for block in following.plan.blocks():
-            behind.setdefault(block.row, []).append(block)
-        for number in range(len(blocks) + 1):
-            if number < len(blocks):
-                yield job, blocks[number]
-            if number:
-                yield from ((following, block) for block in behind[blocks[number - 1].row])
+        behind, blocks = jobs[index + 1], job.plan.blocks()
         index += 2
+        strips = [[(behind, each) for each in behind.plan.blocks() if each.row == block.row]
+                  for block in blocks]
+        last = strips.pop()
+        if early:
+            ahead = [(job, block) for block in blocks[1:]]
+            for strip, made in zip(strips, ahead, strict=True):
+                yield from (*strip[:-1], made, strip[-1])
+        else:
+            yield job, blocks[0]
+            for strip, block in zip(strips, blocks[1:], strict=True):
+                yield from ((job, block), *strip)
+        following = jobs[index] if index < len(jobs) else None
+        early = _early(following, behind, last[0][1].row) if len(last) > 1 else None
+        yield from last[:-1]
+        if early and following:
+            yield following, early
+        yield last[-1]
+
+
+def _early(job: Job | None, before: Job, row: int) -> Block | None:
+    """The first block of ``job``, if it needs no row of ``before`` from ``row`` on.
+
+    Both pass on blocks in one half of the scratchpad, which must hold what is still to be read.
+    """
+    if job is None or job.way is not Way.BLOCKS or before.target or job.target is None:
+        return None
+    first, *others = job.plan.blocks()
+    if not others or job.source.layout is None or job.plan.stage.conv.input.name != (
+            before.plan.stage.output.name):
+        return None
+    needed = job.plan.source_rows(first.row, first.rows).stop - job.source.top
+    waiting = (before.plan.stage.output.shape[1] - row) * before.source.window.pitch
+    ours = first.rows * job.target.window.pitch
+    fits = job.target.half == before.source.half and waiting + ours <= job.target.depth
+    return first if needed <= row and fits else None

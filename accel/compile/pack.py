@@ -62,9 +62,8 @@ def taps_of(conv: Conv2d, config: AccelConfig) -> Taps:
     for channel, kernel in enumerate(conv.weight):
         first = channel // (out // conv.groups) * depth
         whole[channel, first:first + depth] = kernel
-    flat = whole.reshape(groups, cols, -1).transpose(0, 2, 1)
     return Taps(tuple((c, y, x) for c in range(conv.input.shape[0]) for y, x in window),
-                flat, False, False)
+                whole.reshape(groups, cols, -1).transpose(0, 2, 1), False, False)
 
 
 def tile_rows(taps: Taps, config: AccelConfig, order: Sequence[tuple[int, int]]) -> list[int]:

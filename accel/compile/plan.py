@@ -138,7 +138,8 @@ class Plan:
     def most_rows(self) -> int:
         """Most output rows of a block."""
         height = self.stage.output.shape[1]
-        for share in (2, 1):    # half of each scratchpad, or all of it where half is too little
+        # a quarter of each scratchpad, so that blocks are under way; more where that is too little
+        for share in (4, 2, 1):
             for rows in range(height, 0, -1):
                 if self._fits(rows, share):
                     return rows
@@ -155,7 +156,7 @@ class Plan:
         width = self.stage.output.shape[2]
         return (self.positions(rows) * groups <= c.acc_depth // share
                 and (not self.uses_output or rows * width * groups <= c.out_depth // share)
-                and (not self.whole_strips or rows * width * groups <= half // share))
+                and (not self.whole_strips or rows * width * groups <= half // min(2, share)))
 
     @property
     def uses_output(self) -> bool:

@@ -55,6 +55,10 @@ OPCODE_BITS = 3
 TOKENS = ("pop_prev", "pop_next", "push_prev", "push_next")
 #: Most tokens under way from one unit to one neighbour.
 MOST_TOKENS = 255
+#: How addresses go on at the end of a scratchpad.
+WRAPPING = ("Addresses of the activation scratchpad wrap around within the half of it in which the "
+            "instruction's first one lies, those of the weight and output scratchpads at the end; "
+            "addresses of memory and accumulators do not.")
 
 SUMMARY = {
     Opcode.FINISH: "Wait until every unit is idle, then stop.",
@@ -62,9 +66,9 @@ SUMMARY = {
                  "`left` and `right` words of `value` around each row and `top` and `bottom` "
                  "rows of it around all.",
     Opcode.GEMM: "acc[acc_base + group * acc_group_stride + i] (+)= sum over `tiles` of "
-                 "activations x weight tile, i counting rows x cols output positions. Weight "
-                 "tiles are used in the order in which they lie; `tiles_outer` makes the tiles "
-                 "the outer loop and the groups the inner one.",
+                 "activations x weight tile, i counting rows x cols output positions. Groups "
+                 "must not share accumulators. Weight tiles are used in the order in which they "
+                 "lie; `tiles_outer` makes the tiles the outer loop and the groups the inner one.",
     Opcode.VECTOR: "Per group, lane group and output position: bias, requantize, activation, "
                    "addition, clamp and the maximum over a window of accumulators, written to "
                    "the activation or output scratchpad.",
@@ -124,7 +128,6 @@ class Isa:
         out_word = max(act_word, _width(c.out_depth - 1))
         tile_row = _width(c.weight_depth * c.row_slots - 1)
         most_tiles, most_groups = _width(c.weight_depth), _width(c.acc_depth)
-        code = {"bits": c.act_bits, "signed": True}
         return {
             Opcode.FINISH: (),
             Opcode.LOAD: (
@@ -140,7 +143,7 @@ class Isa:
                 Field("bottom", copied, doc="rows of padding behind all"),
                 Field("left", copied, doc="words of padding before each row"),
                 Field("right", copied, doc="words of padding behind each row"),
-                Field("value", **code, doc="activation code of the padding")),
+                Field("value", c.act_bits, signed=True, doc="activation code of the padding")),
             Opcode.GEMM: (
                 Field("weight_base", _width(c.weight_depth - 1), doc="first weight tile"),
                 Field("tiles", most_tiles, doc="weight tiles summed"),
@@ -179,9 +182,9 @@ class Isa:
                 Field("out_row_stride", out_word, doc="words per output row"),
                 Field("out_col_stride", out_word, doc="words per output column"),
                 Field("activation", _width(len(c.activations)), doc="0 none, else its position"),
-                Field("zero_point", **code, doc="added after scaling"),
-                Field("low", **code, doc="least code of the result"),
-                Field("high", **code, doc="largest code of the result"),
+                Field("zero_point", c.act_bits, signed=True, doc="added after scaling"),
+                Field("low", c.act_bits, signed=True, doc="least code of the result"),
+                Field("high", c.act_bits, signed=True, doc="largest code of the result"),
                 *(self._add_fields() if c.residual else ())),
             Opcode.STORE: (
                 Field("out_base", _width(c.out_depth - 1), doc="first word of the scratchpad"),

@@ -74,7 +74,7 @@ class FaultCode(IntEnum):
 
     NONE = 0
     BAD_OPCODE = 1
-    BAD_TOKENS = 2     # tokens are left over at the end
+    BAD_TOKENS = 2     # tokens are left over at the end, or no unit has moved for 65,536 cycles
     BAD_ADDRESS = 3    # an address lies outside its memory; nothing was written there
 
 
