@@ -1,21 +1,28 @@
 """Cycles of a program: closed forms per instruction, and the units side by side.
 
 Each unit takes its instructions one after the other; an instruction starts when its unit is free,
-it has been fetched and its tokens have come. All constants are those of the gateware.
+it has been fetched and its tokens have come. The constants are those of the gateware.
 """
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from accel.spec.config import AccelConfig
 from accel.spec.isa import UNIT_OF, Instruction, Opcode, Unit
 
-#: Cycles from one dispatch to the next, and instructions that wait at a unit.
-FETCH, QUEUE = 6, 4
+#: Cycles from one dispatch to the next, from there to the unit, and instructions that wait there.
+FETCH, TRAVEL, QUEUE = 3, 4, 4
 #: Cycles from a token's push until the other unit may take it.
-TOKEN = 3
-#: Cycles between two instructions of a unit.
-GAP = {Unit.LOAD: 3, Unit.GEMM: 2, Unit.VECTOR: 4, Unit.STORE: 3}
+TOKEN = 2
+#: Cycles from an instruction with its tokens to its first step.
+START = {Unit.LOAD: 10, Unit.GEMM: 2, Unit.VECTOR: 4, Unit.STORE: 7}
+#: Cycles between the last step of an instruction and the first of the next.
+GAP = {Unit.LOAD: 2, Unit.GEMM: 2, Unit.VECTOR: 2, Unit.STORE: 2}
+#: The same in front of a GEMM that adds to what the accumulators hold.
+ACCUMULATE_GAP = 4
+#: Cycles from the last step of LOAD and STORE until what they wrote can be used.
+LANDING = {Unit.LOAD: 4, Unit.STORE: 2}
 #: Steps after which an accumulator is used again without a pause.
 REUSE = 5
 
@@ -41,7 +48,7 @@ class Span:
 def simulate(instructions: Sequence[Instruction], config: AccelConfig) -> list[Span]:
     """A span for every instruction up to FINISH, in program order."""
     latency = latencies(config)
-    free = dict.fromkeys(Unit, 0)
+    last: dict[Unit, Span] = {}
     tokens: dict[tuple[Unit, Unit], deque[int]] = {
         (unit, unit.neighbour(way)): deque() for unit in Unit for way in (-1, 1)}
     started: dict[Unit, deque[int]] = {unit: deque() for unit in Unit}
@@ -54,30 +61,51 @@ def simulate(instructions: Sequence[Instruction], config: AccelConfig) -> list[S
         waiting = started[unit]
         if len(waiting) >= QUEUE:       # the queue has room once an earlier one has started
             fetched = max(fetched, waiting[-QUEUE])
-        start, held_by = max((fetched + TOKEN, None), (free[unit], unit),
-                             key=lambda reason: reason[0])
+        start, held_by = fetched + TRAVEL + START[unit], None
+        if unit in last and (free := last[unit].end + gap(last[unit].instruction, instruction,
+                                                          config)) > start:
+            start, held_by = free, unit
         for flag, way in (("pop_prev", -1), ("pop_next", 1)):
             if flag in instruction.tokens:
                 giver = unit.neighbour(way)
-                given = tokens[giver, unit].popleft() + TOKEN
+                given = tokens[giver, unit].popleft() + TOKEN + START[unit]
                 if given > start:
                     start, held_by = given, giver
         waiting.append(start)
         end = start + steps(instruction, config)
-        free[unit] = end + GAP[unit]
-        landed = end + latency[unit]
+        span = last[unit] = Span(instruction, start, end, end + latency[unit], held_by)
         for flag, way in (("push_prev", -1), ("push_next", 1)):
             if flag in instruction.tokens:
-                tokens[unit, unit.neighbour(way)].append(landed)
-        spans.append(Span(instruction, start, end, landed, held_by))
+                tokens[unit, unit.neighbour(way)].append(span.landed)
+        spans.append(span)
     return spans
 
 
-def latencies(config: AccelConfig) -> dict[Unit, int]:
+def latencies(config: AccelConfig) -> Mapping[Unit, int]:
     """Cycles from an instruction's last step until what it wrote can be used."""
-    array = config.rows + config.rows // config.band_rows + config.cols
-    return {Unit.LOAD: 8 + config.rows, Unit.GEMM: 22 + array, Unit.VECTOR: 25 + config.rows,
-            Unit.STORE: 6}
+    # By name: gateware and software do not import each other, but its latencies are what counts.
+    gemm, vector = import_module("rtl.gemm"), import_module("rtl.vector")
+    feeder, array = import_module("rtl.feeder"), import_module("rtl.array")
+    accumulator = import_module("rtl.accumulator").AccumulatorColumn
+    wave = (gemm.GemmUnit.STEP_DELAY + feeder.RowFeeder.latency
+            + array.SystolicArray.latency_of(config.array) + 1)
+    return {**LANDING, Unit.VECTOR: vector.write_stage(config) + 1,
+            Unit.GEMM: wave - accumulator.sum_delay + config.cols + accumulator.landing}
+
+
+def gap(before: Instruction, instruction: Instruction, config: AccelConfig) -> int:
+    """Cycles between two instructions of one unit."""
+    unit = UNIT_OF[instruction.opcode]
+    if unit is Unit.GEMM:
+        if before.fields.get("depthwise") and not instruction.fields.get("depthwise"):
+            tail: int = import_module("rtl.feeder").RowFeeder.depthwise_tail(config)
+            return max(GAP[unit], tail)
+        if instruction.fields["accumulate"]:
+            return ACCUMULATE_GAP
+    if unit is Unit.VECTOR and instruction.fields.get("add") and before.fields["to_output"]:
+        landing: int = import_module("rtl.vector").landing_cycles(config)
+        return max(GAP[unit], landing)
+    return GAP[unit]
 
 
 def steps(instruction: Instruction, config: AccelConfig) -> int:
@@ -91,8 +119,8 @@ def steps(instruction: Instruction, config: AccelConfig) -> int:
         positions, tiles, groups = f["rows"] * f["cols"], f["tiles"], f["groups"]
         again = positions * groups if f["tiles_outer"] else positions
         wait = 0 if again == 1 else max(0, REUSE - again)
-        return positions * tiles * groups + wait * (
-            tiles if f["tiles_outer"] else tiles * groups)
+        rounds = (tiles - 1) * (1 if f["tiles_outer"] else groups)
+        return positions * tiles * groups + wait * rounds
     windows = f["rows"] * f["cols"] * f["win_rows"] * f["win_cols"]
     return f["groups"] * f["lane_groups"] * max(windows,
                                                 config.vector_lanes // config.param_lanes)
