@@ -282,7 +282,7 @@ def _grid(base: int, *loops: tuple[int, int]) -> IntArray:
 def _wrapped(places: IntArray, base: int, depth: int) -> IntArray:
     """Places in the half of the activation scratchpad in which ``base`` lies."""
     half = depth // 2
-    return base // half * half + places % half
+    return (base // half * half + places % half) % depth
 
 
 def _sum(own: IntArray, other: IntArray, bits: int, *, own_zero_point: int, own_multiplier: int,

@@ -9,7 +9,7 @@ from accel.compile.images import Images
 from accel.compile.jobs import Job, in_order, make_jobs
 from accel.compile.order import Step, Words, schedule
 from accel.compile.pack import taps_of
-from accel.compile.place import Memory, layouts_of, words_per_position
+from accel.compile.place import Memory, layouts_of
 from accel.compile.plan import Block
 from accel.compile.stages import Stage, group
 from accel.compile.weights import Piece, WeightStream
@@ -32,14 +32,14 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
     `CompileError` naming what does not fit.
     """
     graph.verify(config)
-    stages = group(graph, config)
+    stages, joined = group(graph, config)
     taps = [taps_of(stage.conv, config) for stage in stages]
     tiles = sum(each.groups * -(-len(each.places) // config.rows) for each in taps)
     memory, streamed = Memory(config), tiles > config.weight_depth
     weights_at = memory.take("the weights", tiles * config.rows, 0, len(stages) + 1) \
         if streamed else None
     found = ways(stages, config, keep=keep_tensors)
-    layouts = layouts_of(graph, stages, memory, kept_near(stages, found), config,
+    layouts = layouts_of(graph, stages, joined, memory, kept_near(stages, found), config,
                          keep=keep_tensors)
     images = Images(config)
     jobs = make_jobs(stages, taps, found, layouts, images, config, streamed=streamed)
@@ -49,7 +49,7 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
     program = [*(step.instruction for step in steps), Instruction(Opcode.FINISH, {})]
     return Program(
         name=graph.name, config_digest=config.digest, images=images.finish(program, weights_at),
-        tensors=layouts, input=graph.input.name, output=stages[-1].output.name, macs=graph.macs,
+        tensors=layouts, input=graph.input.name, output=graph.output.name, macs=graph.macs,
         keeps_tensors=keep_tensors,
         layers=tuple(Layer(stage.conv.name, stage.conv.macs) for stage in stages),
         owners=tuple(step.layer for step in steps))
@@ -225,9 +225,10 @@ class _Emitter:
     def _copied(self, stage: Stage, block: Block, name: str) -> tuple[int, int, int, int]:
         """Where a block of a tensor lies in memory: first word, rows, words per row, stride."""
         layout, width = self.layouts[name], stage.output.shape[2]
-        groups = words_per_position(stage.output, self.config)
-        positions = block.rows * width
-        first = layout.start // self.config.word_lanes + block.row * width * groups + block.group
+        lanes = self.config.word_lanes
+        groups, positions = layout.col_stride // lanes, block.rows * width
+        first = ((layout.origin + layout.channel_offsets[0]) // lanes
+                 + block.row * width * groups + block.group)
         if block.groups == groups:
             return first, 1, positions * groups, 0
         return first, positions, block.groups, groups

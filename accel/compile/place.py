@@ -2,7 +2,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from accel.compile.stages import CompileError, Stage
+from accel.compile.stages import CompileError, Joined, Stage
 from accel.graph import Graph, Tensor
 from accel.program import Layout
 from accel.spec.config import AccelConfig
@@ -57,9 +57,10 @@ def window_of(stage: Stage, layout: Layout | None, config: AccelConfig) -> Windo
     if layout and layout.planar:    # memory holds the padding's columns
         return Window(layout.row_stride // lanes, 0, 0, layout.origin - layout.start - left, 1,
                       layout.channel_offsets, rows)
-    words = words_per_position(stage.conv.input, config)
+    words = layout.col_stride // lanes if layout else words_per_position(stage.conv.input, config)
+    offsets = layout.channel_offsets if layout else channel_offsets(stage.conv.input, config)
     return Window((left + width + right) * words, left * words, right * words, 0, words * lanes,
-                  channel_offsets(stage.conv.input, config), rows)
+                  offsets, rows)
 
 
 class Memory:
@@ -85,24 +86,52 @@ class Memory:
         return base
 
 
-def layouts_of(graph: Graph, stages: Sequence[Stage], memory: Memory, near: frozenset[str],
-               config: AccelConfig, *, keep: bool) -> dict[str, Layout]:
-    """Layout of every tensor that memory holds, by name; those in ``near`` never go there."""
+def layouts_of(graph: Graph, stages: Sequence[Stage], joined: Joined, memory: Memory,
+               near: frozenset[str], config: AccelConfig, *, keep: bool) -> dict[str, Layout]:
+    """Layout of every tensor that memory holds, by name; those in ``near`` never go there.
+
+    The parts of a tensor in ``joined`` lie inside it.
+    """
     tensors = [graph.input, *(stage.output for stage in stages)]
-    last_use = {tensor.name: index for index, tensor in enumerate(tensors)}
+    whole_of = {part.name: name for name, parts in joined.items() for part in parts}
+    last_use: dict[str, int] = {}
+    for index, tensor in enumerate(tensors):
+        last_use[whole_of.get(tensor.name, tensor.name)] = index
     for index, stage in enumerate(stages, start=1):
         for source in stage.sources:
-            last_use[source.name] = index
-    last_use[tensors[-1].name] = len(stages) + 1
+            last_use[whole_of.get(source.name, source.name)] = index
+    last_use[graph.output.name] = len(stages) + 1
     layouts: dict[str, Layout] = {}
     for index, tensor in enumerate(tensors):
-        if tensor.name in near:
+        if tensor.name in near or tensor.name in layouts:
             continue
-        make = _input_layout(tensor, stages, config) if index == 0 else _by_position(tensor, config)
-        base = memory.take(f"tensor {tensor.name!r} {tensor.shape}", make.size // config.word_lanes,
-                           index, len(stages) + 1 if keep else last_use[tensor.name])
-        layouts[tensor.name] = _moved(make, base * config.word_lanes)
+        name = whole_of.get(tensor.name, tensor.name)
+        made = (_joined_layouts(name, joined[name], config) if name in joined else
+                {name: _input_layout(tensor, stages, config) if index == 0
+                 else _by_position(tensor, config)})
+        size = made[name].size // config.word_lanes
+        base = memory.take(f"tensor {name!r} {made[name].shape}", size, index,
+                           len(stages) + 1 if keep else last_use[name])
+        layouts |= {part: _moved(layout, base * config.word_lanes)
+                    for part, layout in made.items()}
     return layouts
+
+
+def _joined_layouts(name: str, parts: Sequence[Tensor], config: AccelConfig) -> dict[str, Layout]:
+    """A concatenated tensor and its parts, each in words of its own of every position."""
+    (_, height, width), lanes = parts[0].shape, config.word_lanes
+    first, offsets = 0, {}
+    for part in parts:
+        offsets[part.name] = tuple(first + offset for offset in channel_offsets(part, config))
+        first += words_per_position(part, config) * lanes
+    whole = tuple(offset for part in parts for offset in offsets[part.name])
+
+    def layout(channels: tuple[int, ...], tensor: Tensor) -> Layout:
+        return Layout((len(channels), height, width), 0, height * width * first, 0, channels,
+                      width * first, first, False, tensor.scale, tensor.zero_point)
+
+    return {name: layout(whole, parts[0]),
+            **{part.name: layout(offsets[part.name], part) for part in parts}}
 
 
 def _moved(layout: Layout, start: int) -> Layout:

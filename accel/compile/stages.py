@@ -1,5 +1,6 @@
 """Grouping: a convolution and what the vector unit does behind it is one stage."""
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,13 +71,20 @@ class Stage:
         return (self.conv.input, self.other) if self.other else (self.conv.input,)
 
 
-def group(graph: Graph, config: AccelConfig) -> list[Stage]:
-    """Stages in execution order; a node that fits behind none gets a copying convolution."""
+#: Concatenated tensors by name, each with its parts.
+Joined = Mapping[str, tuple[Tensor, ...]]
+
+
+def group(graph: Graph, config: AccelConfig) -> tuple[list[Stage], Joined]:
+    """Stages in execution order; a node that fits behind none gets a copying convolution.
+
+    A concatenation is no stage: its parts are written where they belong.
+    """
     grouping = _Grouping(config, Counter(tensor.name for node in graph.nodes
                                          for tensor in node.inputs))
     for node in graph.nodes:
         grouping.take(node)
-    return grouping.stages
+    return grouping.stages, grouping.joined
 
 
 class _Grouping:
@@ -85,16 +93,22 @@ class _Grouping:
     def __init__(self, config: AccelConfig, readers: Counter[str]) -> None:
         self.config, self.readers = config, readers
         self.stages: list[Stage] = []
+        self.joined: dict[str, tuple[Tensor, ...]] = {}
 
     def take(self, node: Node) -> None:
         """Append ``node`` to a stage, or start one for it."""
         if isinstance(node, Conv2d):
-            self._start(node)
+            # in depthwise mode, a channel's place decides which column computes it
+            spread = node.groups > 1 and self._is_spread(node.input)
+            self._start(replace(node, input=self._packed(node.input)) if spread else node)
         elif isinstance(node, Add):
-            self._add(node)
+            self._add(replace(node, inputs=(self._packed(node.inputs[0]),
+                                            self._packed(node.inputs[1]))))
         elif isinstance(node, Concat):
-            raise CompileError(f"{node.name}: concatenation is not supported yet")
+            self._join(node)
         else:
+            if self._is_spread(node.input):
+                node = replace(node, input=self._packed(node.input))
             index = self._open(node.input)
             if index is None or not self._attach(index, node):
                 # padding must lose against every code, so it is the lowest
@@ -102,6 +116,35 @@ class _Grouping:
                 self._start(copy_of(node.input, node.name, padding),
                             limits(self.config.act_bits)[0] if any(padding) else None)
                 self._attach(len(self.stages) - 1, node, padded=True)
+
+    def _join(self, node: Concat) -> None:
+        """Each part gets its own words of every position; one that others made is copied."""
+        parts = []
+        taken = {part.name for others in self.joined.values() for part in others}
+        made = {stage.output.name for stage in self.stages}
+        for number, part in enumerate(node.inputs):
+            if part.name in taken or part.name not in made:
+                name = f"{node.name}.{number}"
+                self._start(packing(part, name) if self._is_spread(part)
+                            else copy_of(part, name, NO_PADDING))
+                part = self.stages[-1].output
+            taken.add(part.name)
+            parts.append(part)
+        self.joined[node.output.name] = tuple(parts)
+
+    def _is_spread(self, tensor: Tensor) -> bool:
+        """Whether a concatenation leaves lanes free between the channels of ``tensor``."""
+        *parts, _ = self.joined.get(tensor.name, (tensor,))
+        return any(part.shape[0] % self.config.cols for part in parts)
+
+    def _packed(self, tensor: Tensor) -> Tensor:
+        """``tensor``, or a copy in which no lane is free."""
+        if not self._is_spread(tensor):
+            return tensor
+        name = f"{tensor.name}.packed"
+        if name not in {stage.output.name for stage in self.stages}:
+            self._start(packing(tensor, tensor.name))
+        return next(stage.output for stage in self.stages if stage.output.name == name)
 
     def _start(self, conv: Conv2d, pad_value: int | None = None) -> None:
         low, high = limits(self.config.act_bits)
@@ -168,6 +211,16 @@ def _own_first(node: Add, own: int) -> Add:
     return replace(node, inputs=(first, second),
                    multipliers=(node.multipliers[own], node.multipliers[1 - own]),
                    shifts=(node.shifts[own], node.shifts[1 - own]))
+
+
+def packing(tensor: Tensor, name: str) -> Conv2d:
+    """A 1 x 1 convolution that copies every channel of ``tensor`` by itself."""
+    channels = tensor.shape[0]
+    multiplier, shift = fixed_multiplier(1.0)
+    return Conv2d(f"{name}.packing", tensor, replace(tensor, name=f"{name}.packed"),
+                  np.eye(channels, dtype=np.int64)[:, :, None, None],
+                  np.full(channels, -tensor.zero_point, np.int64),
+                  np.full(channels, multiplier, np.int64), np.full(channels, shift, np.int64))
 
 
 def copy_of(tensor: Tensor, name: str, padding: Padding) -> Conv2d:
