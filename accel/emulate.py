@@ -15,7 +15,7 @@ from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 from accel.spec.isa import MOST_TOKENS, UNIT_OF, Instruction, Isa, Opcode, Target, Unit
 from accel.spec.link import Space, offset_bits
-from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+from accel.spec.numerics import SHIFT_BITS
 
 BATCH = 50      # images at a time; bounds the memory
 #: Which of the units that could go on does. Any choice must give the same result.
@@ -236,12 +236,12 @@ class Emulator:
                 lanes = slice(lane_group * c.vector_lanes, (lane_group + 1) * c.vector_lanes)
                 acc = self._acc[:, windows + group * acc_group_stride, lanes]
                 bias, multiplier, shift = np.array(params[:acc.shape[-1]], np.int64).T
-                code = numerics.requantize(acc + bias, multiplier, shift, zero_point, c.act_bits)
+                code = numerics.requantize(acc + bias, multiplier, shift, zero_point, c.act_bits,
+                                           c.rounding)
                 code = self._activate(code, activation, zero_point)
                 if add:
                     other = self._out[:, (add_base + group + words) % c.out_depth, lanes]
-                    code = _sum(code, other[:, :, :, None, None, :acc.shape[-1]], c.act_bits,
-                                **sum_of)
+                    code = _sum(code, other[:, :, :, None, None, :acc.shape[-1]], c, **sum_of)
                 code = np.clip(code, low, high).max(axis=(3, 4))
                 filled = slice(lanes.start, lanes.start + code.shape[-1])
                 where = out_base + group + words
@@ -285,11 +285,14 @@ def _wrapped(places: IntArray, base: int, depth: int) -> IntArray:
     return (base // half * half + places % half) % depth
 
 
-def _sum(own: IntArray, other: IntArray, bits: int, *, own_zero_point: int, own_multiplier: int,
-         other_zero_point: int, other_multiplier: int, add_shift: int, add_zero_point: int,
+def _sum(own: IntArray, other: IntArray, config: AccelConfig, *, own_zero_point: int,
+         own_multiplier: int, other_zero_point: int, other_multiplier: int, add_shift: int,
+         add_zero_point: int, own_shift: int = 0, other_shift: int = 0, add_multiplier: int = 1,
          ) -> IntArray:
-    total = (own - own_zero_point) * own_multiplier + (other - other_zero_point) * other_multiplier
-    return numerics.saturate(numerics.round_shift(total, add_shift) + add_zero_point, bits)
+    return numerics.add((own, other), (own_zero_point, other_zero_point),
+                        (own_multiplier, other_multiplier), (own_shift, other_shift),
+                        add_multiplier, add_shift, add_zero_point, config.act_bits,
+                        config.rounding)
 
 
 def _partners(instruction: Instruction, unit: Unit, verb: str) -> list[Unit]:
@@ -319,12 +322,12 @@ def _fields(word: int, bits: int, count: int) -> list[int]:
 def _params(word: int, config: AccelConfig) -> list[tuple[int, int, int]]:
     """Per lane: bias, multiplier, shift."""
     entries = []
-    for entry in _fields(word, config.acc_bits + MULTIPLIER_BITS + SHIFT_BITS,
+    for entry in _fields(word, config.acc_bits + config.multiplier_bits + SHIFT_BITS,
                          config.param_lanes):
         bias = entry & ((1 << config.acc_bits) - 1)
         bias -= (bias >> (config.acc_bits - 1)) << config.acc_bits
         entry >>= config.acc_bits
         # a lane without a channel holds zeros; the hardware's result for it is never read
-        entries.append((bias, entry & ((1 << MULTIPLIER_BITS) - 1),
-                        max(1, entry >> MULTIPLIER_BITS & ((1 << SHIFT_BITS) - 1))))
+        entries.append((bias, entry & ((1 << config.multiplier_bits) - 1),
+                        max(1, entry >> config.multiplier_bits & ((1 << SHIFT_BITS) - 1))))
     return entries

@@ -1,5 +1,5 @@
 """Integer graph -> instructions and memory images."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from accel.compile.weights import Piece, WeightStream
 from accel.graph import Graph, IntArray
 from accel.program import Layer, Layout, Program
 from accel.spec.config import AccelConfig
-from accel.spec.isa import Instruction, Opcode, Target
+from accel.spec.isa import Field, Instruction, Isa, Opcode, Target
 
 #: Words of one LOAD, about.
 LOAD_WORDS = 128
@@ -71,6 +71,7 @@ class _Emitter:
         c = self.config
         self.act, self.acc, self.out = Words(c.act_depth), Words(c.acc_depth), Words(c.out_depth)
         self.memory, self.tiles = Words(c.mem_depth), Words(c.weight_depth)
+        self.vector_fields = Isa(c).formats[Opcode.VECTOR]
         #: Code of the padding that a word of the activation scratchpad holds, if it does.
         self.padded = np.full(c.act_depth, np.iinfo(np.int64).max)
 
@@ -296,7 +297,8 @@ class _Emitter:
             activation=functions.index(stage.activation) + 1 if stage.activation else 0,
             zero_point=stage.conv.output.zero_point if offset is None else offset,
             low=stage.low, high=stage.high,
-            **(_sum_fields(stage, out_base) if c.residual else {}))
+            **(_sum_fields(stage, out_base, self.vector_fields) if c.residual
+               else {}))
         self.acc.read(step, index, acc["acc_base"] + np.arange(
             acc["rows"] * acc["cols"] * block.groups))
         words = _grid(base, (block.rows, row_stride), (cols, col_stride), (block.groups, 1))
@@ -323,16 +325,20 @@ def _room(following: int, words: int, depth: int) -> int:
     return following if following + words <= depth else 0
 
 
-def _sum_fields(stage: Stage, out_base: int) -> dict[str, int]:
-    """The addition's fields of VECTOR; zeros where nothing is added."""
+def _sum_fields(stage: Stage, out_base: int, fields: Sequence[Field]) -> dict[str, int]:
+    """The addition's fields among those of VECTOR; zeros where nothing is added."""
+    names = [field.name for field in fields]
+    names = names[names.index("add"):]
     node = stage.add
-    names = ("add", "add_base", "own_zero_point", "own_multiplier", "other_zero_point",
-             "other_multiplier", "add_shift", "add_zero_point")
     if node is None:
         return dict.fromkeys(names, 0)
-    values = (1, out_base, node.inputs[0].zero_point, node.multipliers[0],
-              node.inputs[1].zero_point, node.multipliers[1], node.shift, node.output.zero_point)
-    return dict(zip(names, values, strict=True))
+    (own, other), (own_factor, other_factor) = node.inputs, node.multipliers
+    values = {"add": 1, "add_base": out_base, "own_zero_point": own.zero_point,
+              "own_multiplier": own_factor, "own_shift": node.shifts[0],
+              "other_zero_point": other.zero_point, "other_multiplier": other_factor,
+              "other_shift": node.shifts[1], "add_multiplier": node.multiplier,
+              "add_shift": node.shift, "add_zero_point": node.output.zero_point}
+    return {name: values[name] for name in names}
 
 
 def _grid(base: int, *loops: tuple[int, int]) -> IntArray:

@@ -8,7 +8,7 @@ from accel.graph import Conv2d, IntArray
 from accel.spec.cells import OFF, Operation
 from accel.spec.config import AccelConfig
 from accel.spec.link import offset_bits
-from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+from accel.spec.numerics import SHIFT_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ def offset_words(offsets: Sequence[int], config: AccelConfig) -> tuple[int, ...]
 
 def param_words(conv: Conv2d, group: int, config: AccelConfig) -> list[int]:
     """Bias and scale words of a group of `cols` channels, whole lane groups."""
-    bits = config.acc_bits + MULTIPLIER_BITS + SHIFT_BITS
+    bits = config.acc_bits + config.multiplier_bits + SHIFT_BITS
     first = group * config.cols
     last = min(first + config.cols, len(conv.weight))
     lanes = -(-(last - first) // config.vector_lanes) * config.vector_lanes
@@ -108,4 +108,4 @@ def param_words(conv: Conv2d, group: int, config: AccelConfig) -> list[int]:
 def _entry(conv: Conv2d, channel: int, config: AccelConfig) -> int:
     return (int(conv.bias[channel]) % (1 << config.acc_bits)
             | int(conv.multiplier[channel]) << config.acc_bits
-            | int(conv.shift[channel]) << (config.acc_bits + MULTIPLIER_BITS))
+            | int(conv.shift[channel]) << (config.acc_bits + config.multiplier_bits))

@@ -113,7 +113,7 @@ class _Grouping:
             if index is None or not self._attach(index, node):
                 # padding must lose against every code, so it is the lowest
                 padding = node.padding if isinstance(node, MaxPool2d) else NO_PADDING
-                self._start(copy_of(node.input, node.name, padding),
+                self._start(copy_of(node.input, node.name, padding, self.config),
                             limits(self.config.act_bits)[0] if any(padding) else None)
                 self._attach(len(self.stages) - 1, node, padded=True)
 
@@ -125,8 +125,8 @@ class _Grouping:
         for number, part in enumerate(node.inputs):
             if part.name in taken or part.name not in made:
                 name = f"{node.name}.{number}"
-                self._start(packing(part, name) if self._is_spread(part)
-                            else copy_of(part, name, NO_PADDING))
+                self._start(packing(part, name, self.config) if self._is_spread(part)
+                            else copy_of(part, name, NO_PADDING, self.config))
                 part = self.stages[-1].output
             taken.add(part.name)
             parts.append(part)
@@ -143,7 +143,7 @@ class _Grouping:
             return tensor
         name = f"{tensor.name}.packed"
         if name not in {stage.output.name for stage in self.stages}:
-            self._start(packing(tensor, tensor.name))
+            self._start(packing(tensor, tensor.name, self.config))
         return next(stage.output for stage in self.stages if stage.output.name == name)
 
     def _start(self, conv: Conv2d, pad_value: int | None = None) -> None:
@@ -191,7 +191,8 @@ class _Grouping:
                      and index == self._latest(node)), default=None)
         if index is None or self.stages[index].pool or self.stages[index].clamped \
                 or self.stages[index].add:
-            self._start(copy_of(node.inputs[0], node.name, NO_PADDING))
+            self._start(copy_of(node.inputs[0], node.name, NO_PADDING,
+                                self.config))
             index, own = len(self.stages) - 1, 0
         else:
             own = 0 if node.inputs[0].name == self.stages[index].output.name else 1
@@ -213,22 +214,22 @@ def _own_first(node: Add, own: int) -> Add:
                    shifts=(node.shifts[own], node.shifts[1 - own]))
 
 
-def packing(tensor: Tensor, name: str) -> Conv2d:
+def packing(tensor: Tensor, name: str, config: AccelConfig) -> Conv2d:
     """A 1 x 1 convolution that copies every channel of ``tensor`` by itself."""
     channels = tensor.shape[0]
-    multiplier, shift = fixed_multiplier(1.0)
+    multiplier, shift = fixed_multiplier(1.0, config.multiplier_bits)
     return Conv2d(f"{name}.packing", tensor, replace(tensor, name=f"{name}.packed"),
                   np.eye(channels, dtype=np.int64)[:, :, None, None],
                   np.full(channels, -tensor.zero_point, np.int64),
                   np.full(channels, multiplier, np.int64), np.full(channels, shift, np.int64))
 
 
-def copy_of(tensor: Tensor, name: str, padding: Padding) -> Conv2d:
+def copy_of(tensor: Tensor, name: str, padding: Padding, config: AccelConfig) -> Conv2d:
     """A depthwise convolution that copies ``tensor`` and what is around it."""
     channels, height, width = tensor.shape
     top, left, bottom, right = padding
     shape = (channels, height + top + bottom, width + left + right)
-    multiplier, shift = fixed_multiplier(1.0)
+    multiplier, shift = fixed_multiplier(1.0, config.multiplier_bits)
     return Conv2d(f"{name}.copy", tensor, replace(tensor, name=f"{name}.copy", shape=shape),
                   np.ones((channels, 1, 1, 1), np.int64),
                   np.full(channels, -tensor.zero_point, np.int64),

@@ -197,15 +197,21 @@ class Isa:
 
     def _add_fields(self) -> Iterator[Field]:
         """Fields of the addition: `numerics.add` of the result and a word already there."""
-        bits = self.config.act_bits
+        c = self.config
+        tflite = c.rounding == "tflite"
+        bits = c.multiplier_bits if tflite else ADD_MULTIPLIER_BITS
         yield Field("add", 1, doc="add what the output scratchpad holds at `add_base`")
-        yield Field("add_base", _width(self.config.out_depth - 1),
+        yield Field("add_base", _width(c.out_depth - 1),
                     doc="first word to add; strides are those of the output")
         for side in ("own", "other"):
-            yield Field(f"{side}_zero_point", bits, signed=True, doc=f"of the {side} summand")
-            yield Field(f"{side}_multiplier", ADD_MULTIPLIER_BITS, doc=f"of the {side} summand")
+            yield Field(f"{side}_zero_point", c.act_bits, signed=True, doc=f"of the {side} summand")
+            yield Field(f"{side}_multiplier", bits, doc=f"of the {side} summand")
+            if tflite:
+                yield Field(f"{side}_shift", SHIFT_BITS, doc=f"of the {side} summand")
+        if tflite:
+            yield Field("add_multiplier", bits, doc="of the sum")
         yield Field("add_shift", SHIFT_BITS, doc="of the sum")
-        yield Field("add_zero_point", bits, signed=True, doc="of the sum")
+        yield Field("add_zero_point", c.act_bits, signed=True, doc="of the sum")
 
     @property
     def header(self) -> tuple[Field, ...]:

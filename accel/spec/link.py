@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Isa
-from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+from accel.spec.numerics import SHIFT_BITS
 
 END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
 HEADER_BYTES, CRC_BYTES = 6, 4
@@ -101,7 +101,7 @@ def space_shape(config: AccelConfig, space: Space) -> tuple[int, int]:
         Space.OFFSET: (config.offset_depth, config.rows * offset_bits(config)),
         # `param_lanes` times (bias, multiplier, shift), each from the low bit up
         Space.PARAM: (config.param_depth, config.param_lanes
-                      * (config.acc_bits + MULTIPLIER_BITS + SHIFT_BITS)),
+                      * (config.acc_bits + config.multiplier_bits + SHIFT_BITS)),
         Space.MEMORY: (config.mem_depth, config.mem_bits),
     }[space]
 
