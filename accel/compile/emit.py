@@ -20,6 +20,8 @@ from accel.spec.isa import Field, Instruction, Isa, Opcode, Target
 
 #: Words of one LOAD, about.
 LOAD_WORDS = 128
+#: Marks words of the activation scratchpad that hold no padding; no code is as large.
+NO_PADDING_HERE = np.iinfo(np.int64).max
 #: Cycles from a unit's last step to its token, roughly; they order the program only.
 LATENCY = {Opcode.LOAD: 15, Opcode.GEMM: 45, Opcode.VECTOR: 30, Opcode.STORE: 10}
 
@@ -73,7 +75,7 @@ class _Emitter:
         self.memory, self.tiles = Words(c.mem_depth), Words(c.weight_depth)
         self.vector_fields = Isa(c).formats[Opcode.VECTOR]
         #: Code of the padding that a word of the activation scratchpad holds, if it does.
-        self.padded = np.full(c.act_depth, np.iinfo(np.int64).max)
+        self.padded = np.full(c.act_depth, NO_PADDING_HERE)
 
     def run(self, jobs: list[Job]) -> None:
         """All instructions: per block a GEMM and a VECTOR, and what moves data."""
@@ -184,7 +186,7 @@ class _Emitter:
             places = base // half * half + places % half
             self.act.write(step, index, places)
             self.padded[places] = value
-            self.padded[places[top:top + rows, left:left + words]] = np.iinfo(np.int64).max
+            self.padded[places[top:top + rows, left:left + words]] = NO_PADDING_HERE
 
     def _load_rows(self, place: Place, stop: int) -> None:
         """Rows of a source up to ``stop``, padding included, that are not there yet."""
@@ -306,7 +308,7 @@ class _Emitter:
             self.out.read(step, index, out_base + np.arange(words.size))
         if target:
             self.act.write(step, index, target.wrapped(words))
-            self.padded[target.wrapped(words)] = np.iinfo(np.int64).max
+            self.padded[target.wrapped(words)] = NO_PADDING_HERE
         else:
             self.out.write(step, index, words % c.out_depth)
 

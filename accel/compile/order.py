@@ -121,8 +121,3 @@ def _starts(steps: list[Step]) -> Mapping[int, tuple[int, int]]:
         done.append(free[step.unit] + step.latency)
         starts[index] = (start, index)
     return starts
-
-
-def span(first: int, count: int, depth: int) -> IntArray:
-    """``count`` words from ``first`` on, modulo ``depth``."""
-    return (first + np.arange(count)) % depth
