@@ -2,6 +2,7 @@
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -33,10 +34,14 @@ def run(options: argparse.Namespace) -> int:
     # By name and late, as in every report that compiles.
     from accel.compile import compile_graph
     config = config_from(options.preset, options.config)
-    if options.model not in NETWORKS:
-        raise OptionError(f"MODEL must be one of {', '.join(NETWORKS)}, not {options.model!r}")
-    _, graph = calibrate(options.model, config)
-    program = compile_graph(graph, config)
+    if options.model in NETWORKS:
+        program = compile_graph(calibrate(options.model, config)[1], config)
+    elif Path(options.model).is_file():
+        program = Program.load(Path(options.model))
+        program.check(config)
+    else:
+        raise OptionError(f"MODEL must be one of {', '.join(NETWORKS)} or a program file, not "
+                          f"{options.model!r}")
     report = layers(program, config)
     if options.json:
         print(json.dumps(report, indent=1))

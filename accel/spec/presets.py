@@ -1,4 +1,4 @@
-"""Named configurations. Each sets every parameter; all of them are verified by ``make sim``."""
+"""Named configurations. Each sets every parameter."""
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +21,27 @@ _ECP5 = AccelConfig(
     out_depth=512, instruction_depth=512, mem_depth=4096,
     vector_lanes=16, activations=("relu", "tanh", "selu"), frame_bytes=256)
 
+# The same array for networks that are larger than the chip: weights stream from memory outside.
+_ECP5_MEM = replace(
+    _ECP5, name="ecp5-mem", act_depth=1024, weight_depth=512, param_depth=1024,
+    instruction_depth=1024, mem_depth=32768)
+
+# For fully connected layers, which use each weight once: all of them stay in the chip.
+_ECP5_DENSE = replace(
+    _ECP5, name="ecp5-dense", depthwise=False, residual=False, act_depth=128, weight_depth=2048,
+    offset_depth=128, acc_depth=32, out_depth=32, instruction_depth=128, mem_depth=128,
+    vector_lanes=4)
+
 PRESETS: dict[str, AccelConfig] = {config.name: config for config in (
     _TINY,
     replace(_TINY, name="tiny-shift", cell="shift", weight_bits=5),
     _ECP5,
     replace(_ECP5, name="ecp5-shift", cell="shift", weight_bits=5),
+    _ECP5_MEM,
+    _ECP5_DENSE,
 )}
+#: What ``make sim`` verifies: every kind of cell, large and small. The others differ in sizes.
+SIMULATED = ("tiny", "tiny-shift", "ecp5", "ecp5-shift")
 
 
 def preset(name: str) -> AccelConfig:
