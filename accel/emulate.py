@@ -59,7 +59,8 @@ class Emulator:
         for image in program.images:
             memories[image.space].update(enumerate(image.words, start=image.address))
         c = self.config
-        self._weight_rows = np.zeros((c.weight_depth * c.row_slots, c.cols), np.int64)
+        self._weight_rows = np.full((c.weight_depth * c.row_slots, c.cols),
+                                    (1 << c.weight_bits) - 1, np.int64)
         for address, word in memories[Space.WEIGHT].items():
             self._weight_rows[address] = _fields(word, c.weight_bits, c.cols)
         #: What memory holds beside activations: rows of weight tiles.
@@ -73,7 +74,7 @@ class Emulator:
                               for _, word in sorted(memories[Space.INSTRUCTION].items())]
 
     def run(self, codes: IntArray) -> IntArray:
-        """See `device.Device.run`; memory outside the input is arbitrary (here zero)."""
+        """See `device.Device.run`; what nobody wrote is arbitrary: here the largest code."""
         outputs = [self._run_batch(codes[n:n + BATCH]) for n in range(0, len(codes), BATCH)]
         return np.concatenate(outputs)
 
@@ -91,10 +92,11 @@ class Emulator:
 
     def _run_batch(self, codes: IntArray) -> IntArray:
         c, images = self.config, len(codes)
-        self._memory = np.zeros((images, c.mem_depth, c.word_lanes), np.int64)
-        self._act = np.zeros((images, c.act_depth, c.word_lanes), np.int64)
-        self._out = np.zeros((images, c.out_depth, c.word_lanes), np.int64)
-        self._acc = np.zeros((images, c.acc_depth, c.cols), np.int64)
+        _, unknown = numerics.limits(c.act_bits)
+        self._memory, self._act, self._out = (
+            np.full((images, depth, c.word_lanes), unknown, np.int64)
+            for depth in (c.mem_depth, c.act_depth, c.out_depth))
+        self._acc = np.full((images, c.acc_depth, c.cols), unknown, np.int64)
         layout = self.program.tensors[self.program.input]
         for n, image in enumerate(codes):
             words = input_elements(layout, image).reshape(-1, c.word_lanes)

@@ -120,6 +120,7 @@ class GemmControl(wiring.Component):
         for level, chosen in enumerate(of_groups):
             values = {
                 "count": (loops.counts[f"l{level}"], offered.groups, offered.tiles),
+                "single": (loops.single[level], offered.groups == 1, offered.tiles == 1),
                 "act_stride": (loops.strides.s0[level], offered.act_group_stride, 0),
                 "acc_stride": (loops.strides.s1[level], offered.acc_group_stride, 0),
                 "offset_stride": (loops.strides.s2[level], 0, 1)}
@@ -128,8 +129,12 @@ class GemmControl(wiring.Component):
                 with m.If(load):
                     m.d.sync += held.eq(Mux(chosen, if_groups, if_tiles))
                 m.d.comb += port.eq(held)
+        single = Signal(2)
+        with m.If(load):
+            m.d.sync += single.eq(Cat(offered.rows == 1, offered.cols == 1))
         m.d.comb += [
             loops.counts.l2.eq(current.rows), loops.counts.l3.eq(current.cols),
+            loops.single[2:].eq(single),
             loops.bases.s0.eq(current.act_base), loops.bases.s1.eq(current.acc_base),
             loops.bases.s2.eq(current.offset_base),
             loops.strides.s0[2].eq(current.row_stride), loops.strides.s0[3].eq(current.col_stride),

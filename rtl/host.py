@@ -122,12 +122,14 @@ class HostPort(wiring.Component):
         fits_frame = register(m, words <= most, "fits_frame")
         may_read = register(m, reading & readable & (left == COUNT_BYTES), "may_read")
         enough = register(m, left >= size, "enough")
+        some_left = register(m, left.any(), "some_left")
         less = register(m, (left - size)[:len(left)], "left_less_a_word")
         empty = register(m, ~words.any(), "no_words")
         end = register(m, header.address + words, "end_address")
         beyond = register(m, is_less(m, unsigned_as_signed(depth), unsigned_as_signed(end),
                                      "bound"), "beyond_space")
-        verdict = Signal(Status)
+        verdict, refused = Signal(Status), Signal()
+        m.d.sync += refused.eq(1)
         with m.If(damaged):
             m.d.sync += verdict.eq(Status.BAD_FRAME)
         with m.Elif(~known):
@@ -135,11 +137,11 @@ class HostPort(wiring.Component):
         with m.Elif(busy):
             m.d.sync += verdict.eq(Status.BUSY)
         with m.Elif((header.command == Command.WRITE) | (may_read & fits_frame)):
-            m.d.sync += verdict.eq(Status.OK)
+            m.d.sync += [verdict.eq(Status.OK), refused.eq(0)]
         with m.Else():
             m.d.sync += verdict.eq(Status.BAD_COMMAND)
-        pause = Signal(range(SETTLE_CYCLES))
-        m.d.sync += pause.eq(pause - pause.any())
+        pause, settled = Signal(range(SETTLE_CYCLES)), Signal(init=1)
+        m.d.sync += [pause.eq(pause - pause.any()), settled.eq(pause <= 1)]
 
         last_byte, last_word = register(m, size - 1, "last_byte"), register(m, words == 1,
                                                                             "last_word")
@@ -155,6 +157,9 @@ class HostPort(wiring.Component):
         with m.If(bus.done):
             m.d.sync += [bus.address.eq(bus.address + 1), words.eq(words - 1)]
 
+        def settle(cycles: int) -> None:
+            m.d.sync += [pause.eq(cycles), settled.eq(0)]
+
         def reply(code: Status | Signal) -> None:
             m.d.sync += status.eq(code)
             m.next = "STATUS"
@@ -164,12 +169,12 @@ class HostPort(wiring.Component):
                 m.d.sync += [bus.address.eq(header.address), bus.space.eq(header.space),
                              words.eq(Mux(reading, header.count, 0)), left.eq(payload)]
                 with m.If(receiver.waiting & ~receiver.take):
-                    m.d.sync += pause.eq(SETTLE_CYCLES - 1)
+                    settle(SETTLE_CYCLES - 1)
                     m.next = "CHECK"
             with m.State("CHECK"):
-                with m.If(pause.any()):
+                with m.If(~settled):
                     pass
-                with m.Elif(verdict != Status.OK):
+                with m.Elif(refused):
                     m.d.sync += self.bad_frames.eq(self.bad_frames + damaged)
                     reply(verdict)
                 with m.Elif(reading):
@@ -177,17 +182,18 @@ class HostPort(wiring.Component):
                 with m.Else():
                     m.next = "COUNT"
             with m.State("COUNT"):      # the data's words, by subtraction
-                with m.If(pause.any()):
+                with m.If(~settled):
                     pass
                 with m.Elif(enough):
-                    m.d.sync += [left.eq(less), words.eq(words + 1), pause.eq(1)]
-                with m.Elif(left.any()):
+                    m.d.sync += [left.eq(less), words.eq(words + 1)]
+                    settle(1)
+                with m.Elif(some_left):
                     reply(Status.BAD_COMMAND)
                 with m.Else():
-                    m.d.sync += pause.eq(SETTLE_CYCLES - 1)
+                    settle(SETTLE_CYCLES - 1)
                     m.next = "BOUNDS"
             with m.State("BOUNDS"):
-                with m.If(pause.any()):
+                with m.If(~settled):
                     pass
                 with m.Elif(empty):
                     reply(Status.BAD_COMMAND)

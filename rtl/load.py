@@ -48,28 +48,34 @@ class Middle(wiring.Component):
         there is just one.
     restart, step
         Go to the first place, to the next place; the former wins.
+    inside_first, inside_next
+        The first place lies inside; the next place does.
     """
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
         stretch = stretch_layout(bits)
         super().__init__({"front": In(stretch), "middle": In(stretch), "restart": In(1),
-                          "step": In(1), "inside": Out(1)})
+                          "step": In(1), "inside": Out(1), "inside_first": Out(1),
+                          "inside_next": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        ahead = Signal(name="in_front")
+        ahead, some_left = Signal(name="in_front"), Signal(name="middle_left")
+        at_last = {}
         for name, stretch, some, step in (
                 ("front", self.front, ahead, self.step & ahead),
-                ("middle", self.middle, some_left := Signal(name="middle_left"),
-                 self.step & ~ahead & some_left)):
+                ("middle", self.middle, some_left, self.step & ~ahead & some_left)):
             left = Signal(self.bits, name=f"{name}_left_count")
-            last = Signal(name=f"{name}_at_last")
+            at_last[name] = last = Signal(name=f"{name}_at_last")
             with m.If(self.restart):
                 m.d.sync += [left.eq(stretch.count), some.eq(stretch.any), last.eq(stretch.one)]
             with m.Elif(step):
                 m.d.sync += [left.eq(left - 1), some.eq(~last), last.eq(left == 2)]
-        m.d.comb += self.inside.eq(~ahead & some_left)
+        m.d.comb += [
+            self.inside.eq(~ahead & some_left),
+            self.inside_first.eq(~self.front.any & self.middle.any),
+            self.inside_next.eq(some_left & Mux(ahead, at_last["front"], ~at_last["middle"]))]
         return m
 
 
@@ -183,6 +189,7 @@ class LoadUnit(wiring.Component):
         m.d.comb += [
             loops.start.eq(asked), loops.stream_starts.eq(asked),
             loops.counts.l0.eq(hand.rows), loops.counts.l1.eq(hand.words),
+            loops.single.eq(Cat(plan.rows.one, plan.words.one)),
             loops.bases.s0.eq(hand.mem_base), loops.strides.s0[0].eq(hand.mem_row_stride),
             loops.strides.s0[1].eq(1),
             moves.eq(~full | self.read.ready),
@@ -217,10 +224,13 @@ class LoadUnit(wiring.Component):
         m.d.comb += begin.eq(owed & ~primed & ~writing)
         m.d.sync += [owed.eq(take | (owed & ~begin)), primed.eq(begin)]
         with m.If(begin):
-            m.d.sync += [current.eq(hand), plan.eq(hand_plan), self.fault_index.eq(hand_index)]
+            m.d.sync += [
+                current.eq(hand), plan.eq(hand_plan), self.fault_index.eq(hand_index),
+                loops.single.eq(Cat(hand_plan.height == 1, hand_plan.width == 1))]
 
-        held, advance, ends = Signal(), Signal(), Signal()
-        reads = rows.inside & cols.inside
+        # From registers: the walk may go on, as the way out is free; its place is one that is read.
+        free, may, reads = Signal(), Signal(), Signal()
+        advance, ends, goes_on = Signal(), Signal(), Signal()
         end_of_row = loops.step & loops.at_last[1]
         m.d.comb += [
             loops.start.eq(primed), loops.stream_starts.eq(primed),
@@ -232,12 +242,17 @@ class LoadUnit(wiring.Component):
             rows.front.eq(plan.top), rows.middle.eq(plan.rows),
             rows.restart.eq(primed), rows.step.eq(end_of_row),
             # an empty instruction, or one that is cut off, passes as one step without a word
-            advance.eq(writing & ~held & (self.data.valid | ~reads | nothing_comes)),
+            advance.eq(may & (self.data.valid | ~reads | nothing_comes)),
             ends.eq(advance & (loops.last | plan.empty | nothing_comes)),
             loops.step.eq(advance), loops.stream_steps.eq(advance),
-            self.data.ready.eq(writing & ~held & reads),
+            self.data.ready.eq(may & reads), goes_on.eq(primed | (writing & ~ends)),
             self.busy.eq(advance), self.stall.eq(writing & ~advance)]
-        m.d.sync += writing.eq(primed | (writing & ~ends))
+        m.d.sync += [writing.eq(goes_on), may.eq(goes_on & free)]
+        with m.If(primed):
+            m.d.sync += reads.eq(rows.inside_first & cols.inside_first)
+        with m.Elif(advance):
+            m.d.sync += reads.eq(Mux(loops.at_last[1], rows.inside_next & cols.inside_first,
+                                     rows.inside & cols.inside_next))
         with m.If(ends & nothing_comes):
             m.d.sync += cut.eq(0)
 
@@ -250,7 +265,7 @@ class LoadUnit(wiring.Component):
         fails = nothing_comes | (outside & ~plan.empty)
         m.d.sync += self.fault.eq(advance & fails & ~spoiled)
         word = Mux(reads, self.data.payload, self._padding(current.value))
-        drained = self._put(m, current, loops.addresses.s0, word, held,
+        drained = self._put(m, current, loops.addresses.s0, word, free,
                             wrote=advance & ~plan.empty & ~fails & ~spoiled, step=advance,
                             done=ends & ~fails & ~spoiled)
         return ~primed & ~writing & drained
@@ -259,35 +274,44 @@ class LoadUnit(wiring.Component):
         """A word with ``value`` in every lane."""
         return value.replicate(self.config.word_lanes)
 
-    def _put(self, m: Module, current: data.View, address: Value, word: Value, held: Signal, *,
+    def _put(self, m: Module, current: data.View, address: Value, word: Value, free: Signal, *,
              wrote: Value, step: Value, done: Value) -> Value:
-        """A register before the scratchpads; tokens behind it. Returns whether nothing is left."""
+        """Registers before the scratchpads; tokens behind them. Returns whether nothing is left.
+
+        There are two of them, so that the walk need not wait for ``ready``: in the next cycle
+        there will be a ``free`` one.
+        """
         ports = {target: getattr(self, target.name.lower()) for target in Target}
+        held, sides = Signal(name="put_held"), ("prev", "next")
         m.d.comb += held.eq(Cat(port.valid & ~port.ready for port in ports.values()).any())
-        put_address = {target: Signal.like(port.payload.address,
-                                           name=f"put_{target.name.lower()}_address")
-                       for target, port in ports.items()}
-        put_word = Signal.like(word, name="put_word")
+        form = data.StructLayout({
+            "word": len(word), "step": 1, **{f"push_{side}": 1 for side in sides},
+            **{f"{target.name.lower()}_valid": 1 for target in Target},
+            **{f"{target.name.lower()}_address": port.payload.address.shape()
+               for target, port in ports.items()}})
+        new, put, spare = (Signal(form, name=name) for name in ("new", "put", "spare"))
+        spared = Signal()       # there is something in `spare`
         # activations stay in the half of their scratchpad in which the first one lies
-        top = len(put_address[Target.ACTIVATION]) - 1
+        top = len(new.activation_address) - 1
         addresses = dict.fromkeys(Target, address) | {
             Target.ACTIVATION: Cat(address[:top], current.base[top])}
-        occupied, pushes = Signal(), {}
-        for side in ("prev", "next"):
-            pushes[side] = Signal(name=f"push_{side}")
+        m.d.comb += [new.word.eq(word), new.step.eq(step), free.eq(~(held & (step | spared))),
+                     *(new[f"push_{side}"].eq(done & current[f"push_{side}"]) for side in sides)]
+        for target, port in ports.items():
+            name = target.name.lower()
+            m.d.comb += [new[f"{name}_address"].eq(addresses[target]),
+                         new[f"{name}_valid"].eq(wrote & (current.target == target)),
+                         port.valid.eq(put[f"{name}_valid"]), port.payload.data.eq(put.word),
+                         port.payload.address.eq(put[f"{name}_address"])]
+        m.d.sync += spared.eq(~free)
+        with m.If(~spared):
+            m.d.sync += spare.eq(new)
         with m.If(~held):
-            m.d.sync += [put_word.eq(word), occupied.eq(step),
-                         *(put_address[target].eq(addresses[target]) for target in Target),
-                         *(port.valid.eq(wrote & (current.target == target))
-                           for target, port in ports.items()),
-                         *(push.eq(done & current[f"push_{side}"])
-                           for side, push in pushes.items())]
-        m.d.comb += [field.eq(value) for target, port in ports.items()
-                     for field, value in ((port.payload.address, put_address[target]),
-                                          (port.payload.data, put_word))]
-        leaves = {side: delay(m, push & ~held, LANDING_CYCLES, f"landing_{side}")
-                  for side, push in pushes.items()}
+            m.d.sync += put.eq(Mux(spared, spare, new))
+
+        leaves = {side: delay(m, put[f"push_{side}"] & ~held, LANDING_CYCLES, f"landing_{side}")
+                  for side in sides}
         m.d.comb += [self.before.push.eq(leaves["prev"]), self.behind.push.eq(leaves["next"])]
         landing = Signal(LANDING_CYCLES)
-        m.d.sync += landing.eq(Cat(occupied & ~held, landing))
-        return ~occupied & ~landing.any()
+        m.d.sync += landing.eq(Cat(put.step & ~held, landing))
+        return ~put.step & ~spared & ~landing.any()

@@ -1,5 +1,5 @@
 """Multipliers of one product: in a DSP slice, or in carry chains."""
-from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -49,20 +49,17 @@ class CarryMultiplier(wiring.Component):
         Operand widths; ``b`` has at least 2 bits.
     low_bits
         Width of the product, if only its low bits are needed (then exact modulo ``2**low_bits``).
-    b_unsigned
-        The bits of ``b`` are an unsigned number: no row counts negative.
     """
 
     LOW_STAGE_BITS = 4
 
-    def __init__(self, a_bits: int, b_bits: int, low_bits: int | None = None, *,
-                 b_unsigned: bool = False) -> None:
-        self.a_bits, self.b_bits, self.b_unsigned = a_bits, b_bits, b_unsigned
+    def __init__(self, a_bits: int, b_bits: int, low_bits: int | None = None) -> None:
+        self.a_bits, self.b_bits = a_bits, b_bits
         self.full = low_bits is None
         self.product_bits = a_bits + b_bits if low_bits is None else low_bits
         self.stage_ends = self._stage_ends(a_bits, b_bits, low_bits)
-        super().__init__({"a": In(signed(a_bits)), "product": Out(signed(self.product_bits)),
-                          "b": In(unsigned(b_bits) if b_unsigned else signed(b_bits))})
+        super().__init__({"a": In(signed(a_bits)), "b": In(signed(b_bits)),
+                          "product": Out(signed(self.product_bits))})
 
     @classmethod
     def latency_of(cls, a_bits: int, b_bits: int, low_bits: int | None = None) -> int:
@@ -99,7 +96,7 @@ class CarryMultiplier(wiring.Component):
     def _row(self, m: Module, row: int, a: Value, b: Value, low: Value, high: Value,
              ) -> tuple[Value, Value]:
         """Low bits and high part after ``row``; the high part starts at bit ``row``."""
-        sign_row = row == self.b_bits - 1 and not self.b_unsigned
+        sign_row = row == self.b_bits - 1
         bits = self.a_bits + 1 if self.full else self.product_bits - row
         if row == 0 and (self.stage_ends == [0] or self.b_bits == 2):
             # nothing to share an adder with

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 from accel.spec.config import AccelConfig
 from rtl.arith import fitted, register, unsigned_as_signed
 from rtl.ecp5.dsp import DSP_BITS
-from rtl.multiplier import CarryMultiplier, Multiplier
+from rtl.multiplier import Multiplier
+from rtl.tree import TreeMultiplier
 
 #: Most vector lanes whose products are made in DSP slices; more lanes leave those to the array.
 DSP_LANES = 4
@@ -40,8 +41,8 @@ class Product(wiring.Component):
     def latency_of(a_bits: int, b_bits: int, *, in_luts: bool) -> int:
         """Cycles from operands to product."""
         if in_luts:
-            return (CarryMultiplier.latency_of(a_bits, b_bits) if a_bits >= b_bits
-                    else CarryMultiplier.latency_of(b_bits + 1, a_bits))
+            return (TreeMultiplier.latency_of(a_bits, b_bits) if a_bits >= b_bits
+                    else TreeMultiplier.latency_of(b_bits + 1, a_bits))
         return Multiplier.latency + (1 if a_bits <= DSP_BITS else 2)
 
     def elaborate(self, platform: object) -> Module:
@@ -55,10 +56,10 @@ class Product(wiring.Component):
     def _add_rows(self, m: Module) -> None:
         """A row of adders for each bit of the narrower operand."""
         if self.a_bits >= self.b_bits:
-            rows = CarryMultiplier(self.a_bits, self.b_bits, b_unsigned=True)
+            rows = TreeMultiplier(self.a_bits, self.b_bits, b_unsigned=True)
             m.d.comb += [rows.a.eq(self.a), rows.b.eq(self.b)]
         else:
-            rows = CarryMultiplier(self.b_bits + 1, self.a_bits)
+            rows = TreeMultiplier(self.b_bits + 1, self.a_bits)
             m.d.comb += [rows.a.eq(unsigned_as_signed(self.b)), rows.b.eq(self.a)]
         m.submodules.rows = rows
         m.d.comb += self.product.eq(fitted(rows.product, len(self.product)))

@@ -87,7 +87,7 @@ class Sequencer(wiring.Component):
         # The next word waits at the memory's output until the one before has gone. What a word
         # means is known from registers: a queue is as wide as an instruction.
         word, index = Signal(self.isa.word_bits), Signal.like(self.entry, name="word_index")
-        held, finish = Signal(), Signal()
+        held, finish, unknown = Signal(), Signal(), Signal()
         meant = {unit: Signal(name=f"for_{unit.name.lower()}") for unit in Unit}
         opcode = memory.r0_data[0][:OPCODE_BITS]
         with m.If(self.clear):
@@ -96,6 +96,7 @@ class Sequencer(wiring.Component):
             m.d.sync += [
                 word.eq(memory.r0_data[0]), held.eq(1), index.eq(counter),
                 counter.eq(counter + 1), age.eq(READ_LATENCY), finish.eq(opcode == Opcode.FINISH),
+                unknown.eq(~opcode.matches(*(op.value for op in Opcode))),
                 *(flag.eq(opcode.matches(*(op.value for op, where in UNIT_OF.items()
                                            if where == unit))) for unit, flag in meant.items())]
         with m.Else():
@@ -104,8 +105,7 @@ class Sequencer(wiring.Component):
         sends = Signal()        # the word goes to its unit, if that has room
         pushes, empty = self._queues(m, word, index, meant, held, sends)
         quiet = register(m, self.units_idle & empty & ~Cat(pushes).any(), "quiet")
-        self._control(m, index, sends, quiet, held & finish,
-                      held & ~finish & ~Cat(meant.values()).any())
+        self._control(m, index, sends, quiet, held & finish, held & unknown)
         return m
 
     def _queues(self, m: Module, word: Signal, index: Signal, meant: dict[Unit, Signal],

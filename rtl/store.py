@@ -1,5 +1,5 @@
 """STORE unit: output scratchpad to memory."""
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -76,7 +76,8 @@ class StoreUnit(wiring.Component):
         take = taken_with_tokens(m, self, offered, ~(fresh | running))
         m.d.sync += fresh.eq(take)
         with m.If(take):
-            m.d.sync += [current.eq(offered), index.eq(self.i_index)]
+            m.d.sync += [current.eq(offered), index.eq(self.i_index),
+                         loops.single.eq(Cat(offered.rows == 1, offered.words == 1))]
         empty = Signal()
         m.d.sync += empty.eq(~(offered.rows.any() & offered.words.any()))   # as it is taken
 

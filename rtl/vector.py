@@ -143,7 +143,8 @@ class VectorUnit(wiring.Component):
         same = ("zero_point", "activation", "low", "high", "to_activation", "to_output",
                 "push_prev", "push_next")
         half = current.out_base[(c.act_depth - 1).bit_length() - 1]
-        m.d.comb += [wave.first.eq(first), wave.i.half.eq(half), *(wave.i[name].eq(current[name]) for name in same)]
+        m.d.comb += [wave.first.eq(first), wave.i.half.eq(half),
+                     *(wave.i[name].eq(current[name]) for name in same)]
         if c.residual:
             # without an addition, one that changes nothing: (2 * own + 0 * other) / 2
             for side, multiplier in zip(SIDES, (2, 0), strict=True):

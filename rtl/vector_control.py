@@ -95,7 +95,7 @@ class VectorControl(wiring.Component):
         starting, running = Signal(), Signal()
         ends = Signal()             # this is the instruction's last step
         m.d.comb += ends.eq(loops.step & loops.last)
-        taken = self._take(m, running, ends, starting)
+        taken = self._take(m, loops, running, ends, starting)
         self._drive(m, loops, running, ends, starting, taken)
         self._connect(m, loops, list(streams))
 
@@ -109,7 +109,8 @@ class VectorControl(wiring.Component):
             self.behind.push.eq(self.landed & self.landed_next)]
         return m
 
-    def _take(self, m: Module, running: Signal, ends: Signal, starting: Signal) -> Signal:
+    def _take(self, m: Module, loops: AffineLoops, running: Signal, ends: Signal,
+              starting: Signal) -> Signal:
         """Take an instruction with its tokens: as the one before ends, ready or not to step.
 
         Returns the cycle in which it leaves the queue; one cycle later it is `current`.
@@ -128,7 +129,8 @@ class VectorControl(wiring.Component):
             able.eq(self.i.valid & ~take & ~taken & Cat(there).all()
                     & ~self._must_wait(m, offered, running | starting, ends))]
         with m.If(taken):
-            m.d.sync += self.current.eq(offered)
+            m.d.sync += [self.current.eq(offered),
+                         loops.single.eq(Cat(offered[name] == 1 for name in LOOPS))]
         return taken
 
     def _must_wait(self, m: Module, offered: data.View, running: Value, ends: Signal) -> Value:

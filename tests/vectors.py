@@ -268,9 +268,12 @@ def wanted(machine: Machine, instructions: Sequence[Instruction],
         for address, lane_group, lanes in machine.run(dict(each.fields)):
             enable = ((1 << c.vector_lanes) - 1) << lane_group * c.vector_lanes
             codes = [None if code is None else code & code_mask for code in lanes]
-            for name, depth in (("activation", c.act_depth), ("output", c.out_depth)):
+            # each half of the activation scratchpad is a ring
+            ring, base = c.act_depth // 2, each.fields["out_base"] % c.act_depth
+            for name, place in (("activation", base // ring * ring + address % ring),
+                                ("output", address % c.out_depth)):
                 if each.fields[f"to_{name}"]:
-                    writes[name].append((address % depth, enable, codes))
+                    writes[name].append((place, enable, codes))
     return writes
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import prod
 
 from accel.compile.place import Window, window_of
-from accel.compile.stages import Stage
+from accel.compile.stages import Joined, Stage
 from accel.graph import IntArray, Padding
 from accel.program import Layout
 from accel.spec.config import AccelConfig
@@ -27,26 +27,28 @@ class Way(Enum):
     BLOCKS = 2      # inside the scratchpad, block by block, each read before the next but one
 
 
-def ways(stages: Sequence[Stage], config: AccelConfig, *, keep: bool) -> list[Way]:
+def ways(stages: Sequence[Stage], joined: Joined, config: AccelConfig, *, keep: bool,
+         ) -> list[Way]:
     """The way of every stage's output; with ``keep`` all go to memory."""
     found = [Way.MEMORY] * len(stages)
     if keep:
         return found
     half = config.act_depth // 2
     readers: dict[str, list[int]] = {}
+    parts = {part.name for others in joined.values() for part in others}
     for index, stage in enumerate(stages):
         for source in stage.sources:
             readers.setdefault(source.name, []).append(index)
     for index, (stage, following) in enumerate(pairwise(stages)):
-        alone = (readers.get(stage.output.name) == [index + 1]
+        alone = (readers.get(stage.output.name) == [index + 1] and stage.output.name not in parts
                  and following.conv.input.name == stage.output.name)
-        if not alone or (index and found[index - 1] is Way.BLOCKS):
+        # an addition's results go where its other summand has been, on their way to memory
+        if not alone or stage.add or (index and found[index - 1] is Way.BLOCKS):
             continue
         if (stage.conv.groups > 1 and _is_pointwise(following)
                 and prod(stage.output.shape[1:]) >= LEAST_POSITIONS):
             found[index] = Way.BLOCKS
-        elif not stage.add and max(window_of(each, None, config).words
-                                   for each in (stage, following)) <= half:
+        elif max(window_of(each, None, config).words for each in (stage, following)) <= half:
             found[index] = Way.WHOLE
     return found
 
@@ -150,7 +152,7 @@ class Halves:
         return Place(window, half, self.depth, base, stage.pad_value, stage.conv.padding, layout)
 
 
-def kept_near(stages: Sequence[Stage], found: Sequence[Way]) -> frozenset[str]:
-    """Names of the tensors that never go to memory."""
+def outputs(stages: Sequence[Stage], found: Sequence[Way], *wanted: Way) -> frozenset[str]:
+    """Names of the tensors that go one of the wanted ways."""
     return frozenset(stage.output.name for stage, way in zip(stages, found, strict=True)
-                     if way is not Way.MEMORY)
+                     if way in wanted)

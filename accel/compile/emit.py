@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from accel.compile.arrange import Place, Way, kept_near, ways
+from accel.compile.arrange import Place, Way, outputs, ways
 from accel.compile.images import Images
 from accel.compile.jobs import Job, in_order, make_jobs
 from accel.compile.order import Step, Words, schedule
@@ -40,9 +40,10 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
     memory, streamed = Memory(config), tiles > config.weight_depth
     weights_at = memory.take("the weights", tiles * config.rows, 0, len(stages) + 1) \
         if streamed else None
-    found = ways(stages, config, keep=keep_tensors)
-    layouts = layouts_of(graph, stages, joined, memory, kept_near(stages, found), config,
-                         keep=keep_tensors)
+    found = ways(stages, joined, config, keep=keep_tensors)
+    layouts = layouts_of(graph, stages, joined, memory,
+                         outputs(stages, found, Way.WHOLE, Way.BLOCKS),
+                         outputs(stages, found, Way.BLOCKS), config, keep=keep_tensors)
     images = Images(config)
     jobs = make_jobs(stages, taps, found, layouts, images, config, streamed=streamed)
     emitter = _Emitter(config, layouts, weights_at)

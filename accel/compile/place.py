@@ -87,9 +87,11 @@ class Memory:
 
 
 def layouts_of(graph: Graph, stages: Sequence[Stage], joined: Joined, memory: Memory,
-               near: frozenset[str], config: AccelConfig, *, keep: bool) -> dict[str, Layout]:
+               near: frozenset[str], in_blocks: frozenset[str], config: AccelConfig, *,
+               keep: bool) -> dict[str, Layout]:
     """Layout of every tensor that memory holds, by name; those in ``near`` never go there.
 
+    Of these, the ones ``in_blocks`` are read while their stage still computes, and reads itself.
     The parts of a tensor in ``joined`` lie inside it.
     """
     tensors = [graph.input, *(stage.output for stage in stages)]
@@ -99,7 +101,8 @@ def layouts_of(graph: Graph, stages: Sequence[Stage], joined: Joined, memory: Me
         last_use[whole_of.get(tensor.name, tensor.name)] = index
     for index, stage in enumerate(stages, start=1):
         for source in stage.sources:
-            last_use[whole_of.get(source.name, source.name)] = index
+            last_use[whole_of.get(source.name, source.name)] = (
+                index + (stage.output.name in in_blocks))
     last_use[graph.output.name] = len(stages) + 1
     layouts: dict[str, Layout] = {}
     for index, tensor in enumerate(tensors):
@@ -153,7 +156,8 @@ def _input_layout(tensor: Tensor, stages: Sequence[Stage], config: AccelConfig) 
     """
     plain = _by_position(tensor, config)
     readers = [stage for stage in stages if tensor.name in [s.name for s in stage.sources]]
-    if any(stage.conv.groups > 1 or tensor == stage.other for stage in readers):
+    if any(stage.conv.groups > 1 or tensor == stage.other
+           or stage.pad_value != tensor.zero_point for stage in readers):
         return plain
     channels, height, width = tensor.shape
     left = max(stage.conv.padding[1] for stage in readers)

@@ -117,13 +117,17 @@ class Plan:
         groups = self.taps.groups
         strips = self.strips or cut(self.stage.output.shape[1], self.most_rows(),
                                     self.wanted_strips())
-        # what is read slice by slice cannot be read again for other groups
-        size = (groups if self.whole_strips or len(self.slices) > 1
-                else self._groups(strips[0][1], len(strips)))
+        size = max(self.least_groups, self._groups(strips[0][1], len(strips)))
         chunks = [(group, min(size, groups - group)) for group in range(0, groups, size)]
         if self.streamed and not (self.weights_stay or self.streams or self.strips):
             return [Block(*strip, *chunk) for chunk in chunks for strip in strips]
         return [Block(*strip, *chunk) for strip in strips for chunk in chunks]
+
+    @property
+    def least_groups(self) -> int:
+        """Groups that a block must have."""
+        # what is read slice by slice cannot be read again for other groups
+        return self.taps.groups if self.whole_strips or len(self.slices) > 1 else 1
 
     def wanted_strips(self) -> int:
         """Enough strips of which none is too short, or one."""
@@ -146,9 +150,14 @@ class Plan:
         self._refuse()
 
     def _fits(self, rows: int, share: int) -> bool:
-        c, groups = self.config, self.taps.groups if self.whole_strips else 1
+        c, groups = self.config, self.least_groups
         half = c.act_depth // 2
-        if self.streams and len(self.slices) == 1:  # the next block's rows are loaded meanwhile
+        if self.streamed and self.tiles * groups > c.weight_depth:
+            return False
+        if len(self.slices) > 1:
+            if self._least_source() > half:
+                return False
+        elif self.streams:      # the next block's rows are loaded meanwhile
             source = self.source_rows(0, rows)
             following = self.source_rows(rows, rows) if share > 1 else source
             if (following.stop - source.start) * self.window.pitch > half:
@@ -175,14 +184,20 @@ class Plan:
             rooms.append((c.weight_depth // 2, self.tiles))
         return max(1, min(most, *(room // need for room, need in rooms)))
 
+    def _least_source(self) -> int:
+        """Words of the source that one GEMM for one output row reads."""
+        rows = ([len(self.source_rows(0, 1))] if len(self.slices) == 1 else
+                [len(self.tap_rows(*tiles)) for tiles in self.slices])
+        return max(rows) * self.window.pitch
+
     def _refuse(self) -> NoReturn:
-        c, stage = self.config, self.stage
-        groups = self.taps.groups if self.whole_strips else 1
+        c, stage, groups = self.config, self.stage, self.least_groups
         needs = [("acc_depth", c.acc_depth, self.positions(1) * groups),
                  ("out_depth", c.out_depth,
                   stage.output.shape[2] * groups if self.uses_output else 0),
+                 ("weight_depth", c.weight_depth, self.tiles * groups if self.streamed else 0),
                  ("act_depth", c.act_depth, 2 * max(
-                     len(self.source_rows(0, 1)) * self.window.pitch if self.streams else 0,
+                     self._least_source() if self.streams else 0,
                      stage.output.shape[2] * groups if self.whole_strips else 0))]
         raise CompileError(f"layer {stage.conv.name!r}: one output row needs " + ", ".join(
             f"{name} >= {need}, not {has}" for name, has, need in needs if need > has))

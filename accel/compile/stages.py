@@ -171,7 +171,7 @@ class _Grouping:
             return True
         if isinstance(node, Clamp) or node.function == "relu":
             low, high = ((node.low, node.high) if isinstance(node, Clamp)
-                         else (node.input.zero_point, stage.high))
+                         else (node.input.zero_point, limits(self.config.act_bits)[1]))
             self.stages[index] = replace(
                 stage, low=min(max(stage.low, low), high), high=max(min(stage.high, high), low),
                 clamped=True, output=node.output)

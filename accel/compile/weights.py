@@ -37,11 +37,11 @@ class WeightStream:
     credit: int = 0
 
     def use(self, tile: int, tiles: int, place: int | None = None) -> int:
-        """The next block uses ``tiles`` from ``tile`` on, or those that are at ``place`` already.
+        """The next block uses ``tiles`` from ``tile`` on, or those at ``place`` if still there.
 
         Returns their place.
         """
-        if place is None:
+        if place is None or len(self.sequence) > place + self.config.weight_depth:
             place = len(self.sequence)
             self.sequence += range(tile, tile + tiles)
         self.uses.append((place, tiles))

@@ -195,12 +195,24 @@ def test_a_slow_tool_is_stopped(fakes: Fakes) -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"rows": 12, "cols": 16}, "DSP at least 196 of 156 .rows x cols = 12 x 16 MAC cells"),
+    ({"rows": 12}, r"DSP at least 192 of 156 .rows x cols = 12 x 16 MAC cells .dsp..$"),
+    ({"rows": 12, "vector_lanes": 4}, "DSP at least 196 of 156 .* and 4 vector lanes"),
     ({"weight_depth": 65536}, r"BRAM at least \d+ of 208 .weight_depth = 65536")])
 def test_configs_that_cannot_fit_are_refused_at_once(change: dict, message: str) -> None:
     config = replace(PRESETS["ecp5"], **change)
     with pytest.raises(ConfigError, match=f"does not fit ulx3s .*{message}"):
         flow.build(BOARD, config)
+
+
+@pytest.mark.parametrize(("depth", "bits"), [
+    ("weight_depth", 9 * 16 * 8), ("act_depth", 16 * 8), ("acc_depth", 16 * 32),
+    ("out_depth", 16 * 8), ("mem_depth", 16 * 8), ("offset_depth", 9 * 13),
+    ("param_depth", 4 * (32 + 17 + 6))])
+def test_every_memory_counts(depth: str, bits: int) -> None:
+    few, many = (budget.least_usage(config)["BRAM"] for config in (
+        PRESETS["ecp5"], replace(PRESETS["ecp5"], **{depth: 65536})))
+    more = (65536 - getattr(PRESETS["ecp5"], depth)) * bits / (18 * 1024)
+    assert many - few == pytest.approx(more, abs=6)     # instructions and offsets are wider, too
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
@@ -240,5 +252,10 @@ def test_real_bitstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(("multiplier", "slices"), [("dsp", 27), ("packed", 15), ("lut", 0)])
 def test_slices_follow_the_way_to_multiply(multiplier: str, slices: int) -> None:
-    config = replace(PRESETS["tiny"], rows=3, cols=9, multiplier=multiplier)
+    config = replace(PRESETS["tiny"], rows=3, cols=9, multiplier=multiplier, depthwise=False)
     assert budget.least_usage(config)["DSP"] == slices + config.vector_lanes
+
+
+def test_lanes_that_multiply_in_luts_need_no_slices() -> None:
+    assert [budget.least_usage(replace(PRESETS["ecp5"], vector_lanes=lanes))["DSP"] - 9 * 16
+            for lanes in (2, 4, 8, 16)] == [2, 4, 0, 0]

@@ -36,7 +36,8 @@ def test_activations_by_step(c: AccelConfig) -> None:
         due = cycle - RowFeeder.latency - late
         if due < 0 or (step := steps[due]) is None:
             return None
-        return (step[0] + step[2]) % c.act_elements, step[3]
+        ring = c.act_elements // 2      # each half of the scratchpad is one
+        return step[0] // ring * ring + (step[0] + step[2]) % ring, step[3]
 
     async def bench(ctx: SimulatorContext) -> None:
         for word in range(c.act_depth):

@@ -61,7 +61,8 @@ class Model:
                     word[column] = total + (0 if fresh else word[column])
 
     def _term(self, element: int, code: int, column: int, f: dict[str, int]) -> int:
-        element %= self.c.act_elements
+        ring = self.c.act_elements // 2     # each half of the scratchpad is one
+        element = f["act_base"] // ring * ring + element % ring
         if f.get("depthwise"):
             element += column - element % self.c.word_lanes
         cell = self.c.cell_spec

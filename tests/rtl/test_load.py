@@ -15,7 +15,7 @@ from sim import pysim
 from tests.configs import TINY, config
 
 SMALL = config("small", act_depth=32, out_depth=32, weight_depth=8, mem_depth=256)
-ODD = config("odd", rows=3, cols=3, act_depth=16, out_depth=20, weight_depth=4, mem_depth=100)
+ODD = config("odd", rows=3, cols=3, act_depth=16, out_depth=32, weight_depth=4, mem_depth=100)
 NOTHING = {"target": 0, "mem_base": 0, "rows": 0, "mem_row_stride": 0, "words": 0, "base": 0,
            "row_stride": 0, "top": 0, "bottom": 0, "left": 0, "right": 0, "value": 0}
 
@@ -35,8 +35,7 @@ def expected(config: AccelConfig, instruction: Instruction) -> list[tuple[int, i
     f, memory = instruction.fields, contents(config)
     depth, bits = {
         Target.ACTIVATION: (config.act_depth, config.word_lanes * config.act_bits),
-        Target.OUTPUT: (1 << (config.out_depth - 1).bit_length(),
-                        config.word_lanes * config.act_bits),
+        Target.OUTPUT: (config.out_depth, config.word_lanes * config.act_bits),
         Target.WEIGHT: (config.weight_depth * config.row_slots, config.cols * config.weight_bits),
     }[Target(f["target"])]
     code = f["value"] % (1 << config.act_bits)
@@ -50,7 +49,7 @@ def expected(config: AccelConfig, instruction: Instruction) -> list[tuple[int, i
                 word = memory[f["mem_base"] + y * f["mem_row_stride"] + x]
             place = f["base"] + row * f["row_stride"] + col
             if f["target"] == Target.ACTIVATION:
-                half = depth // 2
+                half = depth // 2       # each is a ring
                 place = f["base"] // half * half + place % half
             writes.append((f["target"], place % depth, word % (1 << bits)))
     return writes
@@ -252,12 +251,17 @@ def test_a_row_beyond_memory() -> None:
     assert trace(SMALL, [wrong]).reads == [216, 217, 255]
 
 
-def test_beyond_the_output_scratchpad() -> None:
-    wrong = load(Target.OUTPUT, "push_prev", mem_base=0, rows=1, words=6, base=ODD.out_depth - 2)
-    seen = trace(ODD, [VARIOUS[0], wrong, VARIOUS[0]])
-    assert seen.faults == [1]
-    assert seen.pushes == []
-    assert [address for target, address, _ in seen.writes if target == Target.OUTPUT] == [18, 19]
+@pytest.mark.parametrize(("target", "base", "places"), [
+    (Target.OUTPUT, 30, [30, 31, 0, 1, 2, 3]), (Target.ACTIVATION, 6, [6, 7, 0, 1, 2, 3]),
+    (Target.ACTIVATION, 14, [14, 15, 8, 9, 10, 11]), (Target.WEIGHT, 14, [14, 15, 0, 1, 2, 3])],
+    ids=str)
+def test_every_scratchpad_is_a_ring(target: Target, base: int, places: list[int]) -> None:
+    """Activations are two, one in each half."""
+    ring = load(target, "push_prev", rows=1, words=6, base=base)
+    seen = trace(ODD, [ring])
+    assert seen.writes == expected(ODD, ring)
+    assert [address for _, address, _ in seen.writes] == places
+    assert (seen.faults, [side for side, _ in seen.pushes]) == ([], ["before"])
 
 
 def test_nothing_is_lost_when_tokens_come_late() -> None:

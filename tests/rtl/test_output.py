@@ -10,7 +10,7 @@ from sim import pysim
 from tests.configs import FIVE_BY_SEVEN, config
 
 SMALL = config("small", out_depth=16)
-ODD = config("odd", cols=7, out_depth=20, act_bits=5, residual=False)
+ODD = config("odd", cols=7, out_depth=32, act_bits=5, residual=False)
 
 
 @pytest.mark.parametrize("config", [SMALL, ODD], ids=lambda config: config.name)

@@ -15,6 +15,7 @@ from rtl.ice40.target import Ice40Target
 from rtl.multiplier import CarryMultiplier, Multiplier
 from rtl.pair import DualMultiplier, PackedMultiplier
 from rtl.register import LocalRegister, MaskedRegister
+from rtl.tree import TreeMultiplier
 from sim import units, vendor
 from sim.runner import run_bench, simulators
 from sim.units import UnitCheck
@@ -216,6 +217,8 @@ TWINS: dict[str, tuple[Callable[[], wiring.Component], object]] = {
     "dual multiplier 8x8": (lambda: DualMultiplier(8, 8), ICE40),
     "dual multiplier 5x6": (lambda: DualMultiplier(5, 6), ICE40),
     "carry multiplier 7x6": (lambda: CarryMultiplier(7, 6), ECP5),
+    "tree multiplier 7x6": (lambda: TreeMultiplier(7, 6), ECP5),
+    "tree multiplier 6x5": (lambda: TreeMultiplier(6, 5, b_unsigned=True), ECP5),
     "select and add": (lambda: FusedAdder(9, select), ECP5),
     "compare": (lambda: FusedAdder(6, equal, carry="one"), ECP5),
     "subtract": (lambda: FusedAdder(12, subtract_masked, carry="port"), ECP5),

@@ -1,4 +1,6 @@
 """Random graphs on every Device equal golden, tensor by tensor."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,8 @@ NETWORKS = {
                                  Layer(2, (1, 1), (2, 2), (2, 2))]),
 }
 SMALL_ACC = config("small-acc", acc_depth=40)
-REUSE = config("reuse", act_depth=256, acc_depth=64)
+#: Just enough memory for "wide padding", whose last tensor takes the first ones' place.
+REUSE = config("reuse", act_depth=256, acc_depth=64, mem_depth=138)
 
 
 def cases(configs: list[AccelConfig]) -> list:
@@ -65,8 +68,14 @@ def test_emulator_reusing_memory(c: AccelConfig, name: str) -> None:
 
 def test_memory_is_reused_where_it_must_be() -> None:
     graph = build(REUSE, *NETWORKS["wide padding"], seed=3)
-    with pytest.raises(CompileError, match="act_depth = 320 leaves no such gap; at least"):
+    assert compile_graph(graph, REUSE).tensors["conv2_out"].start == 0
+    with pytest.raises(CompileError, match=r"tensor 'conv2_out' \(2, 6, 7\) needs 42 words of "
+                                           "memory, but mem_depth = 138 leaves no such gap; at "
+                                           "least 180 would do"):
         compile_graph(graph, REUSE, keep_tensors=True)
+    with pytest.raises(CompileError, match="needs 63 words of memory, but mem_depth = 137 leaves "
+                                           "no such gap; at least 138 would do"):
+        compile_graph(graph, replace(REUSE, mem_depth=137))
 
 
 @pytest.mark.slow

@@ -1,0 +1,218 @@
+"""Compiled programs on the emulator equal golden, in whatever order their tokens allow."""
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accel import golden
+from accel.compile import CompileError, compile_graph
+from accel.emulate import Emulator, Order, in_program_order
+from accel.graph import Graph, IntArray, Tensor
+from accel.program import Program
+from accel.spec.config import AccelConfig
+from accel.spec.isa import Instruction, Isa, Opcode, Target, Unit
+from accel.spec.presets import PRESETS
+from tests.configs import FIVE_BY_SEVEN, ONE_BY_ONE, TINY, TWO_BY_THREE
+from tests.graphs import Builder, images
+
+LARGE = {"mem_depth": 1 << 15, "instruction_depth": 4096, "param_depth": 1024,
+         "offset_depth": 2048}
+ROOMY = replace(TINY, name="roomy", **LARGE)
+PLAIN = replace(ROOMY, name="plain", depthwise=False)
+STREAMED = replace(ROOMY, name="streamed", weight_depth=32)
+#: Scratchpads so small that everything goes in blocks.
+TIGHT = replace(ROOMY, name="tight", act_depth=256, acc_depth=64, out_depth=32, weight_depth=64)
+CONFIGS = [
+    ROOMY, PLAIN, STREAMED, TIGHT,
+    replace(STREAMED, name="plain-streamed", depthwise=False),
+    replace(PRESETS["ecp5"], name="ecp5-large", **LARGE),
+    replace(PRESETS["ecp5-shift"], name="ecp5-shift-streamed", **LARGE, weight_depth=16),
+    replace(TWO_BY_THREE, name="three-columns", **LARGE, activations=TINY.activations),
+    replace(FIVE_BY_SEVEN, name="packed", **LARGE),
+    replace(ONE_BY_ONE, name="one-cell", **{**LARGE, "instruction_depth": 16384,
+                                            "param_depth": 4096})]
+
+
+def last_first(ready: Sequence[tuple[int, Unit]]) -> int:
+    return max(range(len(ready)), key=lambda place: ready[place][0])
+
+
+def orders() -> dict[str, Order]:
+    """Ways to choose among the units that could go on."""
+    def shuffled(seed: int) -> Order:
+        generator = random.Random(seed)
+        return lambda ready: generator.randrange(len(ready))
+
+    return {"program": in_program_order, "last first": last_first, "random 1": shuffled(1),
+            "random 2": shuffled(2)}
+
+
+def check(graph: Graph, config: AccelConfig, *, batch: int = 4) -> Program:
+    """Everything that a program computes equals golden; returns the one that keeps nothing."""
+    codes = images(config, graph.input.shape, batch, 7)
+    expected = golden.run(graph, codes, config)
+    for keep in (True, False):
+        program = compile_graph(graph, config, keep_tensors=keep)
+        for name, order in orders().items():
+            device = Emulator(config, order)
+            device.load(program)
+            outputs = device.run(codes)
+            label = f"{name}, keep_tensors={keep}"
+            np.testing.assert_array_equal(outputs, expected[program.output].numpy(), label)
+            for tensor in program.tensors.keys() & expected if keep else ():
+                np.testing.assert_array_equal(device.read_all(tensor), expected[tensor].numpy(),
+                                              f"{tensor}, {label}")
+    return program
+
+
+def instructions(program: Program, config: AccelConfig) -> list[Instruction]:
+    isa = Isa(config)
+    return [isa.decode(word) for word in program.instructions()]
+
+
+# --- one network for each thing that a compiler can get wrong -----------------------------------
+def residual(net: Builder, *, own_first: bool) -> Tensor:
+    x = net.conv(net.input, 6, (3, 3), padding=(1, 1, 1, 1))
+    y = net.conv(x, 6, (3, 3), padding=(1, 1, 1, 1))
+    return net.conv(net.activation(net.add(*((y, x) if own_first else (x, y))), "relu"), 3)
+
+
+def residual_of_the_input(net: Builder) -> Tensor:
+    """The image itself is added: it lies by position then."""
+    return net.clamp(net.add(net.input, net.conv(net.input, 2, (3, 3), padding=(1, 1, 1, 1))))
+
+
+def residual_by_copy(net: Builder) -> Tensor:
+    """Neither summand's stage can add: one is clamped before, one is read by others too."""
+    x = net.conv(net.input, 5, (2, 3))
+    y = net.activation(net.conv(x, 5), "relu")
+    return net.conv(net.add(x, y), 4, (2, 2))
+
+
+def doubled(net: Builder) -> Tensor:
+    x = net.conv(net.input, 5, (2, 3))
+    return net.activation(net.add(x, x), "relu")
+
+
+def residual_of_pools(net: Builder) -> Tensor:
+    x = net.pool(net.conv(net.input, 5), (2, 2), (2, 2))
+    y = net.pool(net.conv(net.input, 5, (3, 3), padding=(1, 1, 1, 1)), (2, 2), (2, 2))
+    return net.add(y, x)
+
+
+def residual_blocks(net: Builder) -> Tensor:
+    """As in ResNet: two blocks, the second one narrower, with a convolution on its way around."""
+    x = net.activation(net.conv(net.input, 6, (3, 3), padding=(1, 1, 1, 1)), "relu")
+    y = net.activation(net.conv(x, 6, (3, 3), padding=(1, 1, 1, 1)), "relu")
+    x = net.activation(net.add(net.conv(y, 6, (3, 3), padding=(1, 1, 1, 1)), x), "relu")
+    y = net.activation(net.conv(x, 9, (3, 3), stride=(2, 2), padding=(1, 1, 1, 0)), "relu")
+    around = net.conv(x, 9, stride=(2, 2))
+    x = net.activation(net.add(around, net.conv(y, 9, (3, 3), padding=(1, 1, 1, 1))), "relu")
+    return net.conv(net.mean(x), 5)
+
+
+def depthwise(net: Builder) -> Tensor:
+    x = net.conv(net.input, 7, (1, 2))
+    x = net.depthwise(x, (3, 3), stride=(2, 1), padding=(0, 1, 2, 1))
+    return net.depthwise(net.activation(x, "relu"), (2, 3), padding=(1, 0, 0, 2))
+
+
+def depthwise_first(net: Builder) -> Tensor:
+    return net.conv(net.depthwise(net.input, (3, 2), padding=(1, 1, 0, 0)), 5, (2, 2))
+
+
+def pointwise_behind_depthwise(net: Builder) -> Tensor:
+    """Passed on block by block, twice, with more channels than columns."""
+    x = net.activation(net.conv(net.input, 9, (3, 3), padding=(1, 1, 1, 1)), "relu")
+    for channels, stride in ((10, (1, 1)), (7, (2, 2))):
+        x = net.activation(net.depthwise(x, (3, 3), stride=stride, padding=(1, 1, 1, 1)), "relu")
+        x = net.activation(net.conv(x, channels), "relu")
+    return x
+
+
+def inverted_residual(net: Builder) -> Tensor:
+    x = net.conv(net.input, 4, (3, 3), padding=(1, 1, 1, 1))
+    y = net.clamp(net.conv(x, 12), 0)
+    y = net.clamp(net.depthwise(y, (3, 3), padding=(1, 1, 1, 1)), 0)
+    return net.conv(net.add(net.conv(y, 4), x), 6)
+
+
+def grouped(net: Builder) -> Tensor:
+    x = net.conv(net.input, 6, (2, 2), groups=2)
+    x = net.conv(x, 9, (3, 2), groups=3, padding=(1, 0, 1, 1))
+    return net.conv(x, 6, groups=3)
+
+
+def dilated(net: Builder) -> Tensor:
+    x = net.conv(net.input, 5, (3, 2), dilation=(2, 3), padding=(2, 1, 2, 2))
+    return net.depthwise(x, (2, 3), dilation=(3, 1), padding=(1, 1, 1, 0), stride=(1, 2))
+
+
+def asymmetric(net: Builder) -> Tensor:
+    x = net.conv(net.input, 5, (3, 3), stride=(2, 2), padding=(0, 0, 1, 1))
+    x = net.conv(x, 4, (2, 4), padding=(3, 0, 0, 5))
+    return net.conv(x, 3, (3, 1), padding=(0, 2, 2, 0), stride=(2, 3))
+
+
+def padded_pool(net: Builder) -> Tensor:
+    x = net.pool(net.conv(net.input, 5, (2, 2)), (3, 3), (2, 2), (1, 1, 1, 1))
+    return net.pool(net.conv(x, 6), (2, 3), (1, 1), (1, 0, 0, 2))
+
+
+def pool_of_the_input(net: Builder) -> Tensor:
+    return net.conv(net.pool(net.input, (3, 2), (2, 2)), 4, (2, 2))
+
+
+def limits_everywhere(net: Builder) -> Tensor:
+    """Relu6, limits behind limits that leave one code, and limits behind a pool."""
+    x = net.clamp(net.activation(net.conv(net.input, 5, (3, 3)), "relu"), high=net.high // 3)
+    x = net.pool(net.clamp(net.conv(x, 6), net.low // 3, net.high // 4), (2, 2), (2, 1))
+    x = net.clamp(x, net.low // 4, net.high // 8)
+    return net.clamp(net.clamp(net.conv(x, 7), net.low, 0), 3, net.high)
+
+
+def tables(net: Builder) -> Tensor:
+    """An activation behind a pool, behind limits, and behind another one."""
+    function = next(spec.function for spec in net.config.activation_specs
+                    if spec.function != "relu")
+    x = net.pool(net.conv(net.input, 5, (2, 2), into=function), (2, 2), (2, 2))
+    x = net.activation(x, function)
+    y = net.activation(net.clamp(net.conv(x, 6, into=function)), function)
+    return net.pool(net.activation(net.conv(y, 3, into=function), function), (2, 1), (1, 1))
+
+
+def means(net: Builder) -> Tensor:
+    x = net.mean(net.conv(net.input, 9, (2, 2)), (2, 3))
+    return net.conv(net.mean(net.activation(x, "relu")), 5)
+
+
+def readers(net: Builder) -> Tensor:
+    """A tensor with three readers, two of them paddings apart."""
+    x = net.conv(net.input, 4, (3, 3), padding=(1, 1, 1, 1))
+    y = net.conv(x, 4, (3, 3), padding=(1, 1, 1, 1))
+    z = net.conv(x, 4, (1, 5), padding=(0, 2, 0, 2))
+    return net.add(net.add(y, z), x)
+
+
+NETWORKS: dict[str, Callable[[Builder], Tensor]] = {
+    "residual, own summand first": lambda net: residual(net, own_first=True),
+    "residual, own summand last": lambda net: residual(net, own_first=False),
+    **{network.__name__.replace("_", " "): network for network in (
+        residual_of_the_input, residual_by_copy, doubled, residual_of_pools, residual_blocks,
+        depthwise, depthwise_first, pointwise_behind_depthwise, inverted_residual, grouped,
+        dilated, asymmetric, padded_pool, pool_of_the_input, limits_everywhere, tables, means,
+        readers)}}
+
+
+def built(name: str, config: AccelConfig, shape: tuple[int, int, int] = (2, 9, 8)) -> Graph:
+    net = Builder(config, shape)
+    NETWORKS[name](net)
+    return net.graph()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_equals_golden_in_any_order(config: AccelConfig, name: str) -> None:
+    check(built(name, config), config)
