@@ -6,7 +6,7 @@ from accel.spec.config import AccelConfig, ConfigError
 from accel.spec.link import Space, space_shape
 from boards.devices import Device
 from boards.spec import BoardSpec
-from rtl.product import lanes_in_luts
+from rtl.slices import lanes_in_luts
 
 BRAM_BITS = 18 * 1024
 BRAM_MAX_WIDTH = 36

@@ -145,13 +145,13 @@ class LoadUnit(wiring.Component):
         # to be read: `asked` is about to start, `asking` runs, `bad` and then `cut` off
         asked, asking, bad, cut = Signal(), Signal(), Signal(), Signal()
         owed = Signal()                 # the writing walk has not yet begun with it
-        free = settling[-1] & ~(asked | asking | owed | bad | cut)
-        take = taken_with_tokens(m, self, offered, free)
+        free = ~(asked | asking | owed | bad | cut)
+        take = taken_with_tokens(m, self, offered, settling[-1] & free)
         m.d.sync += [settling.eq(Mux(take | ~self.i.valid, 0, Cat(1, settling))), asked.eq(take)]
 
         hand, hand_plan = Signal(self.form), Signal(self.plan_layout)
         hand_index = Signal.like(self.i_index, name="hand_index")
-        with m.If(take):
+        with m.If(free):        # whether or not it is taken: so many wires need not wait for that
             m.d.sync += [hand.eq(offered), hand_plan.eq(plan), hand_index.eq(self.i_index)]
         nothing_comes = self._ask(m, hand, hand_plan, asked, asking, bad, cut, owed)
         drained = self._write(m, hand, hand_plan, hand_index, take, owed, cut, nothing_comes)

@@ -3,19 +3,10 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.spec.config import AccelConfig
 from rtl.arith import fitted, register, unsigned_as_signed
 from rtl.ecp5.dsp import DSP_BITS
 from rtl.multiplier import Multiplier
 from rtl.tree import TreeMultiplier
-
-#: Most vector lanes whose products are made in DSP slices; more lanes leave those to the array.
-DSP_LANES = 4
-
-
-def lanes_in_luts(config: AccelConfig) -> bool:
-    """Whether the vector unit's lanes multiply in carry chains."""
-    return config.vector_lanes > DSP_LANES
 
 
 class Product(wiring.Component):

@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out
 from accel.spec.config import AccelConfig
 from accel.spec.numerics import SHIFT_BITS
 from rtl.arith import delay, register, saturate
-from rtl.product import Product, lanes_in_luts
+from rtl.product import Product
 from rtl.rounding import RoundShift
+from rtl.slices import lanes_in_luts
 
 
 class Requantizer(wiring.Component):

@@ -13,7 +13,7 @@ from accel.compile.place import Memory, layouts_of
 from accel.compile.plan import Block
 from accel.compile.stages import Stage, group
 from accel.compile.weights import Piece, WeightStream
-from accel.graph import Graph, IntArray
+from accel.graph import Conv2d, Graph, IntArray
 from accel.program import Layer, Layout, Program
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Field, Instruction, Isa, Opcode, Target
@@ -50,11 +50,13 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
     emitter.run(jobs)
     steps = schedule(emitter.steps)
     program = [*(step.instruction for step in steps), Instruction(Opcode.FINISH, {})]
+    # what the compiler adds to move data multiplies too, but not for the network
+    macs = {node.name: node.macs for node in graph.nodes if isinstance(node, Conv2d)}
     return Program(
         name=graph.name, config_digest=config.digest, images=images.finish(program, weights_at),
         tensors=layouts, input=graph.input.name, output=graph.output.name, macs=graph.macs,
         keeps_tensors=keep_tensors,
-        layers=tuple(Layer(stage.conv.name, stage.conv.macs) for stage in stages),
+        layers=tuple(Layer(stage.conv.name, macs.get(stage.conv.name, 0)) for stage in stages),
         owners=tuple(step.layer for step in steps))
 
 

@@ -9,7 +9,7 @@ import pytest
 from accel import golden
 from accel.compile import CompileError, compile_graph
 from accel.emulate import Emulator, Order, in_program_order
-from accel.graph import Graph, IntArray, Tensor
+from accel.graph import Graph, Tensor
 from accel.program import Program
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Instruction, Isa, Opcode, Target, Unit
@@ -31,6 +31,7 @@ CONFIGS = [
     replace(PRESETS["ecp5-shift"], name="ecp5-shift-streamed", **LARGE, weight_depth=16),
     replace(TWO_BY_THREE, name="three-columns", **LARGE, activations=TINY.activations),
     replace(FIVE_BY_SEVEN, name="packed", **LARGE),
+    replace(ROOMY, name="tflite", rounding="tflite"),
     replace(ONE_BY_ONE, name="one-cell", **{**LARGE, "instruction_depth": 16384,
                                             "param_depth": 4096})]
 
@@ -196,6 +197,19 @@ def readers(net: Builder) -> Tensor:
     return net.add(net.add(y, z), x)
 
 
+def concatenated(net: Builder) -> Tensor:
+    """Parts of uneven widths, one of them read by others too, one the image, one twice."""
+    x = net.conv(net.input, 3, (3, 3), padding=(1, 1, 1, 1), like=net.input)
+    y = net.depthwise(x, (3, 3), padding=(1, 1, 1, 1), like=net.input)
+    z = net.concat(x, y, net.input, y)
+    return net.conv(net.depthwise(z, (2, 2)), 6)
+
+
+def concatenated_at_the_end(net: Builder) -> Tensor:
+    x = net.conv(net.input, 3, (2, 2))
+    return net.concat(x, net.conv(x, 5, like=x), net.pool(x, (3, 3), (1, 1), (1, 1, 1, 1)))
+
+
 NETWORKS: dict[str, Callable[[Builder], Tensor]] = {
     "residual, own summand first": lambda net: residual(net, own_first=True),
     "residual, own summand last": lambda net: residual(net, own_first=False),
@@ -203,7 +217,7 @@ NETWORKS: dict[str, Callable[[Builder], Tensor]] = {
         residual_of_the_input, residual_by_copy, doubled, residual_of_pools, residual_blocks,
         depthwise, depthwise_first, pointwise_behind_depthwise, inverted_residual, grouped,
         dilated, asymmetric, padded_pool, pool_of_the_input, limits_everywhere, tables, means,
-        readers)}}
+        readers, concatenated, concatenated_at_the_end)}}
 
 
 def built(name: str, config: AccelConfig, shape: tuple[int, int, int] = (2, 9, 8)) -> Graph:
@@ -216,3 +230,126 @@ def built(name: str, config: AccelConfig, shape: tuple[int, int, int] = (2, 9, 8
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 def test_equals_golden_in_any_order(config: AccelConfig, name: str) -> None:
     check(built(name, config), config)
+
+
+@pytest.mark.parametrize("changes", [{}, {"weight_depth": 256}, {"rounding": "tflite"}], ids=str)
+@pytest.mark.parametrize("shape", [(3, 12, 11), (4, 40, 3), (7, 23, 2)], ids=str)
+def test_a_mean_larger_than_its_half_of_the_scratchpad(shape: tuple[int, int, int],
+                                                       changes: dict[str, int]) -> None:
+    """It is summed slice by slice, as rows are loaded."""
+    config = replace(ROOMY, act_depth=128, **changes)
+    net = Builder(config, shape)
+    net.conv(net.mean(net.conv(net.input, shape[0])), 3)
+    program = check(net.graph(), config)
+    slices = [each for each in instructions(program, config)
+              if each.opcode == Opcode.GEMM and each.fields["accumulate"]]
+    assert slices
+
+
+def test_a_mean_without_depthwise_mode_must_fit_its_half() -> None:
+    net = Builder(PLAIN, (3, 24, 24))
+    net.mean(net.input)
+    with pytest.raises(CompileError, match="layer 'mean0': one output row needs act_depth >= 1152"):
+        compile_graph(net.graph(), PLAIN)
+    config = replace(PLAIN, act_depth=2048)
+    check(net.graph(), config)
+
+
+def test_weights_go_through_memory_only_where_they_must() -> None:
+    graph = built("residual blocks", ROOMY)
+    loads = {config.name: [each for each in instructions(check(graph, config), config)
+                           if each.opcode == Opcode.LOAD
+                           and each.fields["target"] == Target.WEIGHT]
+             for config in (ROOMY, STREAMED)}
+    assert not loads["roomy"]
+    assert len(loads["streamed"]) > 5
+
+
+@pytest.mark.parametrize(("name", "near"), [("pointwise behind depthwise", 3), ("dilated", 1)])
+def test_what_stays_inside_never_goes_to_memory(name: str, near: int) -> None:
+    graph = built(name, ROOMY)
+    kept, program = (compile_graph(graph, ROOMY, keep_tensors=keep) for keep in (True, False))
+    assert len(kept.tensors) - len(program.tensors) == near
+    stores = [sum(each.opcode == Opcode.STORE for each in instructions(each_of, ROOMY))
+              for each_of in (kept, program)]
+    assert stores[0] > stores[1]
+
+
+def test_a_source_outlives_what_is_passed_on_block_by_block() -> None:
+    """The depthwise stage still loads its input while the pointwise one stores: no place shared."""
+    net = Builder(TIGHT, (9, 14, 11))
+    net.conv(net.depthwise(net.input, (3, 3), padding=(1, 1, 1, 1)), 17)
+    layouts = check(net.graph(), TIGHT).tensors
+    source, target = (layouts[name] for name in ("input", "conv1"))
+    assert source.start + source.size <= target.start
+
+
+def test_weights_that_stay_are_loaded_again_once_overwritten() -> None:
+    """Those of the pointwise stage would stay, but its neighbour's need the whole ring."""
+    config = replace(STREAMED, depthwise=False)
+    net = Builder(config, (2, 12, 8))
+    x = net.conv(net.input, 9, (3, 3), padding=(1, 1, 1, 1))
+    net.conv(net.depthwise(x, (3, 3), padding=(1, 1, 1, 1)), 7)
+    check(net.graph(), config)
+
+
+def test_limits_compose() -> None:
+    """A relu above what the limits before it leave gives its zero point, and nothing else."""
+    net = Builder(ROOMY, (2, 4, 4))
+    zero = net.input.zero_point
+    net.activation(net.clamp(net.input, zero - 9, zero - 3), "relu")
+    graph = net.graph()
+    device = Emulator(ROOMY)
+    device.load(check(graph, ROOMY))
+    assert (device.run(images(ROOMY, (2, 4, 4), 3, 1)) == zero).all()
+
+
+REFUSED: dict[str, tuple[dict[str, int], Callable[[Builder], Tensor], str]] = {
+    "a row of accumulators": (
+        {"acc_depth": 7}, lambda net: net.conv(net.input, 3),
+        "layer 'conv0': one output row needs acc_depth >= 8, not 7"),
+    "a row of results": (
+        {"out_depth": 4}, lambda net: net.conv(net.input, 3),
+        "layer 'conv0': one output row needs out_depth >= 8, not 4"),
+    "a window of rows": (
+        {"act_depth": 32}, lambda net: net.conv(net.conv(net.input, 3), 3, (3, 3)),
+        "layer 'conv1': one output row needs act_depth >= 48, not 32"),
+    "the weights of a group": (
+        {"weight_depth": 4}, lambda net: net.conv(net.input, 3, (4, 3)),
+        "layer 'conv0': one output row needs weight_depth >= 6, not 4"),
+    "memory": (
+        {"mem_depth": 40}, lambda net: net.conv(net.input, 3),
+        "tensor 'conv0' (3, 9, 8) needs 72 words of memory, but mem_depth = 40 leaves no such gap"),
+    "scales and instructions": (
+        {"param_depth": 2, "instruction_depth": 3, "offset_depth": 2},
+        lambda net: net.conv(net.conv(net.input, 9, (3, 3)), 3),
+        "the network does not fit config 'refused': ")}
+
+
+@pytest.mark.parametrize(("changes", "network", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused_by_name(
+        changes: dict[str, int], network: Callable[[Builder], Tensor], message: str) -> None:
+    config = replace(ROOMY, name="refused", **changes)
+    net = Builder(config, (2, 9, 8))
+    network(net)
+    with pytest.raises(CompileError) as caught:
+        compile_graph(net.graph(), config)
+    assert message in str(caught.value)
+
+
+def test_an_addition_needs_its_hardware() -> None:
+    config = replace(ROOMY, name="bare", residual=False)
+    graph = built("doubled", config)
+    with pytest.raises(CompileError, match="add1: config 'bare' cannot add tensors; set residual"):
+        compile_graph(graph, config)
+
+
+def test_programs_are_the_same_each_time_and_say_what_they_do() -> None:
+    graph = built("residual blocks", ROOMY)
+    program = compile_graph(graph, ROOMY)
+    assert program == compile_graph(graph, ROOMY)
+    assert (program.input, program.output, program.macs) == ("input", graph.output.name,
+                                                             graph.macs)
+    assert sum(layer.macs for layer in program.layers) == graph.macs
+    assert len(program.owners) == len(program.instructions()) - 1
+    assert set(program.owners) == set(range(len(program.layers)))

@@ -32,7 +32,7 @@ def test_a_function_has_its_ports_wherever_it_is_used(target: Ecp5Target | None)
     text = verilog_text(ActivationUnit(CONFIG), "top", target)
     for spec in CONFIG.activation_specs[1:]:
         ports = re.search(rf"^module \\top\.{spec.function} \((.*)\);", text, re.M)[1]
-        assert sorted(ports.split(", ")) [:3] == ["clk", "i", "o"]
+        assert sorted(ports.split(", "))[:3] == ["clk", "i", "o"]
 
 
 @pytest.mark.parametrize("function", [1, 2])
