@@ -153,7 +153,8 @@ def _device(name: str, config: AccelConfig) -> Device:
     native, verilator = import_module("sim.native"), import_module("sim.verilator")
     try:
         device: Device = native.NativeDevice(config)
-    except (OSError, verilator.SimulatorError) as error:    # no g++, no Verilator
+    # no g++, no Verilator, no gateware for the configuration
+    except (OSError, verilator.SimulatorError, NotImplementedError) as error:
         raise DeviceError(f"cannot simulate the RTL: {error}") from None
     return device
 

