@@ -15,8 +15,9 @@ class SystolicArray(wiring.Component):
     """``rows`` x ``cols`` cells: activations go right, sums go down.
 
     Row ``r`` expects the activation of a step ``spec.row_delay(r)`` cycles after row 0; column
-    ``c`` returns the sum of a step ``latency_of(spec) + c`` cycles after row 0 took it. Weights
-    are per cell; those of (r, c) are taken ``row_delay(r) + c - c % span`` cycles after row 0's
+    ``c`` returns the sum of a step ``latency_of(spec) + spec.col_delay(c)`` cycles after row 0 took
+    it. Weights
+    are per cell; those of (r, c) are taken ``row_delay(r) + x_delay(c)`` cycles after row 0's
     ``swap``, as an element takes all of its columns' weights with the first.
 
     Members
@@ -28,7 +29,7 @@ class SystolicArray(wiring.Component):
     depthwise, lanes
         One flag per row, and an activation for each element, ``(rows, cols)``, that takes the
         place of the one from the left; only in a depthwise array. That of (r, c) is taken
-        ``row_delay(r) + c`` cycles after row 0's ``x``.
+        ``row_delay(r) + x_delay(c)`` cycles after row 0's ``x``.
     w
         Weight codes, ``(rows, cols)``.
     sums
@@ -63,7 +64,9 @@ class SystolicArray(wiring.Component):
         for r, row in enumerate(mesh):
             for block, pe in enumerate(row):
                 m.submodules[f"pe_{r}_{block}"] = pe
-                left = row[block - 1] if block else None
+                # a band's elements take what left the one before the band
+                band = block - block % max(1, spec.band_cols // spec.span)
+                left = row[band - 1] if band else None
                 m.d.comb += [pe.i_x.eq(left.o_x if left else self.x[r]),
                              pe.i_swap.eq(left.o_swap if left else self.swap[r])]
                 if spec.switched:
@@ -78,7 +81,8 @@ class SystolicArray(wiring.Component):
                     m.d.comb += [pe.w[index].eq(self.w[r][col]), pe.i_sum[index].eq(above)]
         for block, pe in enumerate(mesh[-1]):
             for index, col in enumerate(self._columns(block)):
-                m.d.comb += self.sums[col].eq(delay(m, pe.o_sum[index], index, f"sum_{col}"))
+                late = spec.col_delay(col) - spec.x_delay(col)
+                m.d.comb += self.sums[col].eq(delay(m, pe.o_sum[index], late, f"sum_{col}"))
         return m
 
     def _columns(self, block: int) -> range:

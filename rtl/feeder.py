@@ -51,9 +51,9 @@ class RowFeeder(wiring.Component):
     ``o_write`` is ``write`` one cycle later.
 
     Of a ``depthwise`` step, lane c of the whole word at the address comes at ``lanes[c]``,
-    ``latency + c`` cycles after ``i``: when the step is at column c. For that, the later blocks of
-    `BLOCK_LANES` lanes are read later. A step without it must not follow one with it within
-    `depthwise_tail` cycles; any other steps may follow each other at once.
+    ``latency + x_delay(c)`` cycles after ``i``: when the step is at column c. For that, the later
+    blocks of `BLOCK_LANES` lanes are read later. A step without it must not follow one with it
+    within `depthwise_tail` cycles; any other steps may follow each other at once.
     """
 
     latency = 2 + READ_LATENCY + 2
@@ -75,7 +75,7 @@ class RowFeeder(wiring.Component):
     @staticmethod
     def depthwise_tail(config: AccelConfig) -> int:
         """Cycles after a depthwise step in which its reads take the place of an ordinary one's."""
-        return 1 + (config.cols - 1) // BLOCK_LANES * BLOCK_LANES
+        return 1 + config.array.x_delay((config.cols - 1) // BLOCK_LANES * BLOCK_LANES)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -121,8 +121,9 @@ class RowFeeder(wiring.Component):
         for block, first in enumerate(blocks):
             used = flag if first < c.cols else Const(0)
             yield register(m, Mux(used, late, target), f"address_{block}")
-            late = delay(m, late, BLOCK_LANES, f"late_{block}")
-            flag = local_delay(m, flag, BLOCK_LANES, f"depthwise_{block}")
+            step = c.array.x_delay(first + BLOCK_LANES) - c.array.x_delay(first)
+            late = delay(m, late, step, f"late_{block}")
+            flag = local_delay(m, flag, step, f"depthwise_{block}")
 
     def _bank(self, m: Module, block: int, address: Value) -> list[Value]:
         """The memory of a block of lanes; returns what it reads, and gives the columns theirs."""
@@ -135,6 +136,7 @@ class RowFeeder(wiring.Component):
         for index, lane in enumerate(lanes):
             m.d.comb += bank.w_data[index].eq(self.o_write.data[lane])
             if c.depthwise and lane < c.cols:
+                late = c.array.x_delay(lane) - c.array.x_delay(lanes.start)
                 m.d.comb += self.lanes[lane].eq(
-                    delay(m, bank.r0_data[index], 1 + index, f"lane_{lane}"))
+                    delay(m, bank.r0_data[index], 1 + late, f"lane_{lane}"))
         return [bank.r0_data[index] for index in range(len(lanes))]

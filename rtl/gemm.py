@@ -37,9 +37,9 @@ class GemmControl(wiring.Component):
 
     Steps follow each other without a pause, except that the steps over the same accumulators
     begin at least REUSE_CYCLES apart if there are more than one of them. The accumulators of an
-    instruction's groups must not overlap. An instruction waits for its tokens; if it accumulates,
-    for the last sums of the one before it; behind a depthwise one, if it is none, for that one's
-    reads.
+    instruction's groups must not overlap. An instruction waits for its tokens; behind a depthwise
+    one, if it is none, for that one's reads; if it goes on with the last accumulators of the one
+    before it, for their sums.
 
     Members
     -------
@@ -86,7 +86,7 @@ class GemmControl(wiring.Component):
         with m.If(~engaged):
             m.d.sync += current.eq(offered)
         starts = taken_with_tokens(m, self, offered,
-                                   ~engaged & self._may_follow(m, offered))
+                                   ~engaged & self._may_follow(m, offered, loops))
         fresh = register(m, starts, "fresh")
         goes_on = fresh | (running & ~(self.busy & loops.last))
         in_flight = Signal(8)
@@ -104,14 +104,29 @@ class GemmControl(wiring.Component):
         self._issue(m, loops, current, fresh, repeated)
         return m
 
-    def _may_follow(self, m: Module, offered: data.View) -> Value:
+    def _may_follow(self, m: Module, offered: data.View, loops: AffineLoops) -> Value:
         """Whether nothing of the instructions before is in the way of this one's first step."""
         summed = _rested(m, self.busy, REUSE_CYCLES - self.START_CYCLES, "summed")
-        follows = ~offered.accumulate | summed
+        follows = ~offered.accumulate | summed | self._is_apart(m, offered, loops.addresses.s1)
         if self.config.depthwise:
             tail = RowFeeder.depthwise_tail(self.config) + 1 - self.START_CYCLES
             follows &= offered.depthwise | _rested(m, self.step.depthwise, tail, "apart")
         return follows
+
+    def _is_apart(self, m: Module, offered: data.View, address: Value) -> Signal:
+        """Whether the first two accumulators offered are not the last two of the one before.
+
+        The others come late enough anyway. The second one is the first or the next, unless the
+        groups lie apart.
+        """
+        assert REUSE_CYCLES - self.START_CYCLES == 3, "two steps are not enough"
+        first, apart, previous = offered.acc_base, Signal(), Signal.like(address, name="previous")
+        close = (offered.acc_group_stride <= 1) | (offered.rows != 1) | (offered.cols != 1)
+        with m.If(self.busy):
+            m.d.sync += [previous.eq(address), apart.eq(
+                self.i.valid & close & (first != address) & (first != previous)
+                & ((first + 1)[:len(first)] != address))]
+        return apart
 
     def _load(self, m: Module, loops: AffineLoops, offered: data.View, current: data.View,
               load: Value) -> None:
@@ -306,7 +321,8 @@ class GemmUnit(wiring.Component):
             m.d.comb += [column.control.eq(left), column.sum.eq(total),
                          column.read_address.eq(self.acc_address),
                          self.acc_data[col].eq(column.read_data)]
-            left = column.o.as_value()
+            if col + 1 == c.cols or c.array.col_delay(col + 1) > c.array.col_delay(col):
+                left = column.o.as_value()
         # `left` is a cycle behind the last column's control
         m.d.comb += control.landed.eq(delay(m, left, AccumulatorColumn.landing - 1, "landed"))
         return m

@@ -15,7 +15,8 @@ from rtl.terms import term_of
 class Pe(wiring.Component):
     """``sum + term(x, weight)`` for ``spec.span`` columns of a weight-stationary array.
 
-    ``x`` and the flags leave to the right ``span`` cycles after they came. In the cycle of
+    ``x`` and the flags leave to the right when the next element takes them: a cycle after they
+    came, or ``span`` cycles where every column has a cycle of its own. In the cycle of
     ``swap`` the element takes over ``w`` and ``distance``, and that cycle's ``x`` is the first to
     meet them. ``o_sum`` includes the term of an ``x`` that came `latency_of` cycles
     before; ``i_sum`` joins one cycle earlier, so the element below must see its ``x`` one cycle
@@ -93,8 +94,9 @@ class Pe(wiring.Component):
         return m
 
     def _pass_on(self, m: Module, i: Value, o: Value, name: str) -> Value:
-        """Drive ``o``, ``span`` cycles behind ``i``; returns what is one cycle behind."""
-        stages = [LocalRegister(len(i)) for _ in range(self.spec.span)]
+        """Drive ``o``, so many cycles behind ``i``; returns what is one cycle behind."""
+        cycles = self.spec.span if self.spec.band_cols == 1 else 1
+        stages = [LocalRegister(len(i)) for _ in range(cycles)]
         for age, held in enumerate(stages):
             m.submodules[f"{name}_{age}"] = held
             m.d.comb += held.i.eq(stages[age - 1].o if age else i)

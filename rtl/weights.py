@@ -1,5 +1,5 @@
 """Weight scratchpad: a whole tile of weights per cycle, at the array's own pace."""
-from amaranth.hdl import Cat, Module, Value
+from amaranth.hdl import Cat, Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,12 +16,12 @@ class WeightStore(wiring.Component):
     """Holds ``weight_depth`` tiles of ``rows`` x ``cols`` weight codes; shows a tile per cycle.
 
     There is no load phase: the memory itself is the second weight buffer of the array. A tile
-    index travels through the store like a wave, down with the array's rows and one column group
-    to the right per `GROUP_COLS` cycles, just ahead of the ``swap`` that makes the elements take
-    it. Registers bring each column of a group to its own cycle.
+    index travels through the store like a wave, down with the array's rows and to the right with
+    its columns, just ahead of the ``swap`` that makes the elements take it. Columns in groups of
+    `GROUP_COLS` share a memory; registers bring each column of a group to its own cycle.
 
     Timing, for an index that is at ``tile`` in cycle 0: ``weights[r][c]`` is there in cycle
-    ``latency + row_delay(r) + c - c % span``, when the element (r, c) of the array takes it.
+    ``latency + row_delay(r) + x_delay(c)``, when the element (r, c) of the array takes it.
     A write is seen by every index that comes after it.
 
     Members
@@ -64,7 +64,7 @@ class WeightStore(wiring.Component):
             writes.append(data.View(form, register(m, above.as_value(), f"write_{row}")))
             above = writes[-1]
 
-        group_tile = delay(m, self.tile, self.latency - READ_LATENCY, "group_tile")
+        group_tile, spec = delay(m, self.tile, self.latency - READ_LATENCY, "group_tile"), c.array
         for first in range(0, c.cols, GROUP_COLS):
             cols = range(first, min(first + GROUP_COLS, c.cols))
             tile = group_tile
@@ -75,14 +75,13 @@ class WeightStore(wiring.Component):
                              ram.w_addr.eq(writes[row].address[row_bits:]),
                              ram.w_en.eq(meant[row])]
                 for col in cols:
-                    self._to_column(m, row, col, ram.r0_data[0][(col - first) * c.weight_bits:])
+                    code = ram.r0_data[0][(col - first) * c.weight_bits:][:c.weight_bits]
+                    late = spec.x_delay(col) - spec.x_delay(first)
+                    m.d.comb += self.weights[row][col].eq(
+                        delay(m, code, late, f"code_{row}_{col}"))
                 # a group's registers are its own
-                tile = local_delay(m, tile, c.array.row_step(row + 1), f"tile_{first}_{row}")
-            group_tile = delay(m, group_tile, GROUP_COLS, f"behind_{first}")
+                tile = local_delay(m, tile, spec.row_step(row + 1), f"tile_{first}_{row}")
+            group_tile = delay(m, group_tile,
+                               spec.x_delay(first + GROUP_COLS) - spec.x_delay(first),
+                               f"behind_{first}")
         return m
-
-    def _to_column(self, m: Module, row: int, col: int, read: Value) -> None:
-        """Delay a code, which is there for the group's first column, until ``col`` takes it."""
-        late = (col - col % self.config.array.span) % GROUP_COLS
-        m.d.comb += self.weights[row][col].eq(
-            delay(m, read[:self.config.weight_bits], late, f"code_{row}_{col}"))

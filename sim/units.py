@@ -177,14 +177,14 @@ def array_check(spec: ArraySpec) -> UnitCheck:
         "x": rowwise(lambda r: _unsigned(x[:, r], spec.act_bits), spec.act_bits),
         "swap": rowwise(lambda r: quiet, 1),
         # an element of several columns takes all its weights with its first column
-        "w": _pack([late(codes[tile_of, r, c].tolist(), spec.row_delay(r) + c - c % spec.span)
+        "w": _pack([late(codes[tile_of, r, c].tolist(), spec.row_delay(r) + spec.x_delay(c))
                     for r in range(rows) for c in range(cols)], spec.cell.weight_bits)}
     if spec.switched:
         inputs["distance"] = rowwise(lambda r: distance[tile_of].tolist(), 1)
     if spec.depthwise:
         inputs["depthwise"] = rowwise(lambda r: own.tolist(), 1)
         inputs["lanes"] = _pack([late(_unsigned(lanes[:, r, c], spec.act_bits),
-                                      spec.row_delay(r) + c)
+                                      spec.row_delay(r) + spec.x_delay(c))
                                  for r in range(rows) for c in range(cols)], spec.act_bits)
     return UnitCheck(f"array {rows}x{cols} {_name(spec)}", SystolicArray(spec), inputs,
                      {"sums": _skewed_sums(sums, spec, latency, cycles)})
@@ -201,7 +201,7 @@ def _skewed_sums(sums: torch.Tensor, spec: ArraySpec, latency: int, cycles: int)
     steps, cols, bits = *sums.shape, spec.sum_bits
     packed: Expected = []
     for cycle in range(cycles):
-        lanes = [cycle - latency - col for col in range(cols)]
+        lanes = [cycle - latency - spec.col_delay(col) for col in range(cols)]
         if all(0 <= step < steps for step in lanes):
             packed.append(sum((int(sums[step, col]) % (1 << bits)) << (bits * col)
                               for col, step in enumerate(lanes)))

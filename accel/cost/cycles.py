@@ -19,7 +19,7 @@ TOKEN = 2
 START = {Unit.LOAD: 10, Unit.GEMM: 2, Unit.VECTOR: 4, Unit.STORE: 7}
 #: Cycles between the last step of an instruction and the first of the next.
 GAP = {Unit.LOAD: 2, Unit.GEMM: 2, Unit.VECTOR: 2, Unit.STORE: 2}
-#: The same in front of a GEMM that adds to what the accumulators hold.
+#: The same in front of a GEMM that adds to the last accumulators of the one before.
 ACCUMULATE_GAP = 4
 #: Cycles from the last step of LOAD and STORE until what they wrote can be used.
 LANDING = {Unit.LOAD: 4, Unit.STORE: 2}
@@ -90,7 +90,8 @@ def latencies(config: AccelConfig) -> Mapping[Unit, int]:
     wave = (gemm.GemmUnit.STEP_DELAY + feeder.RowFeeder.latency
             + array.SystolicArray.latency_of(config.array) + 1)
     return {**LANDING, Unit.VECTOR: vector.write_stage(config) + 1,
-            Unit.GEMM: wave - accumulator.sum_delay + config.cols + accumulator.landing}
+            Unit.GEMM: wave - accumulator.sum_delay + accumulator.landing
+            + config.array.col_delay(config.cols - 1) + 1}
 
 
 def gap(before: Instruction, instruction: Instruction, config: AccelConfig) -> int:
@@ -100,12 +101,19 @@ def gap(before: Instruction, instruction: Instruction, config: AccelConfig) -> i
         if before.fields.get("depthwise") and not instruction.fields.get("depthwise"):
             tail: int = import_module("rtl.feeder").RowFeeder.depthwise_tail(config)
             return max(GAP[unit], tail)
-        if instruction.fields["accumulate"]:
+        if instruction.fields["accumulate"] and not _are_apart(before, instruction):
             return ACCUMULATE_GAP
     if unit is Unit.VECTOR and instruction.fields.get("add") and before.fields["to_output"]:
         landing: int = import_module("rtl.vector").landing_cycles(config)
         return max(GAP[unit], landing)
     return GAP[unit]
+
+
+def _are_apart(before: Instruction, instruction: Instruction) -> bool:
+    """Whether the first accumulators of a GEMM are not the last two of the one before."""
+    f = before.fields
+    last = f["acc_base"] + f["rows"] * f["cols"] - 1 + (f["groups"] - 1) * f["acc_group_stride"]
+    return instruction.fields["acc_base"] not in (last - 1, last)
 
 
 def steps(instruction: Instruction, config: AccelConfig) -> int:

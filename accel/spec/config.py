@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from accel.spec.array import ArraySpec, depthwise_faults, multiplier_faults
+from accel.spec.array import ArraySpec, band_faults, depthwise_faults, multiplier_faults
 from accel.spec.cells import WEIGHT_BITS, CellSpec
 from accel.spec.errors import InputError
 from accel.spec.numerics import ROUNDINGS, multiplier_bits
@@ -26,8 +26,8 @@ PARAM_LANES = 4
 RINGS = ("act_depth", "weight_depth", "out_depth")
 
 LIMITS = {
-    "rows": (1, 64), "cols": (1, 64), "band_rows": (1, 64), "act_bits": (2, 16),
-    "acc_bits": (8, 40),
+    "rows": (1, 64), "cols": (1, 64), "band_rows": (1, 64), "band_cols": (1, 64),
+    "act_bits": (2, 16), "acc_bits": (8, 40),
     "act_depth": (2, 65536), "weight_depth": (2, 65536), "acc_depth": (2, 65536),
     "offset_depth": (2, 65536), "out_depth": (2, 65536), "mem_depth": (2, 1 << 24),
     "param_depth": (2, 65536), "instruction_depth": (2, 65536), "vector_lanes": (1, 64),
@@ -47,6 +47,7 @@ class AccelConfig:
     rows: int                     # products summed per column and cycle
     cols: int                     # output channels computed side by side
     band_rows: int                # rows from one extra register of the sums to the next
+    band_cols: int                # columns that take an activation in the same cycle
     cell: str                     # mac | shift | add | shiftadd
     multiplier: str               # of mac cells: dsp | packed | dual | lut (`array.ArraySpec`)
     act_bits: int                 # width of an activation code, signed
@@ -89,6 +90,8 @@ class AccelConfig:
             faults += multiplier_faults(self.multiplier, self.cell_spec, self.act_bits)
         if not alone.keys() & {"cell", "weight_bits", "depthwise"}:
             faults += depthwise_faults(self.depthwise, self.multiplier, self.cell_spec)
+        if not alone.keys() & {"cell", "weight_bits", "band_cols"}:
+            faults += band_faults(self.band_cols, self.multiplier, self.cell_spec)
         if not alone.keys() & {"cols", "vector_lanes"} and lanes > self.word_lanes:
             faults.append(f"vector_lanes must be at most {self.word_lanes} (cols rounded up), "
                           f"not {lanes}; nearest: {self.word_lanes}")
@@ -138,7 +141,8 @@ class AccelConfig:
         """The systolic array; a sum inside it has one term from every row."""
         return ArraySpec(rows=self.rows, cols=self.cols, cell=self.cell_spec,
                          act_bits=self.act_bits, terms=self.rows, band_rows=self.band_rows,
-                         multiplier=self.multiplier, depthwise=self.depthwise)
+                         band_cols=self.band_cols, multiplier=self.multiplier,
+                         depthwise=self.depthwise)
 
     @property
     def multiplier_bits(self) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from accel.spec.config import AccelConfig, ConfigError, load_config
 
 _TINY = AccelConfig(
-    name="tiny", rows=4, cols=4, band_rows=4, cell="mac",
+    name="tiny", rows=4, cols=4, band_rows=4, band_cols=1, cell="mac",
     multiplier="dsp", act_bits=8, weight_bits=8, acc_bits=28, rounding="single",
     depthwise=True, residual=True,
     act_depth=1024, weight_depth=4096, offset_depth=256, acc_depth=512, param_depth=128,
@@ -14,7 +14,7 @@ _TINY = AccelConfig(
 
 # 9 rows are the taps of a 3x3 kernel, 16 columns divide common channel counts (LFE5U-85F).
 _ECP5 = AccelConfig(
-    name="ecp5", rows=9, cols=16, band_rows=3, cell="mac",
+    name="ecp5", rows=9, cols=16, band_rows=3, band_cols=4, cell="mac",
     multiplier="dsp", act_bits=8, weight_bits=8, acc_bits=32, rounding="single",
     depthwise=True, residual=True,
     act_depth=512, weight_depth=1024, offset_depth=256, acc_depth=512, param_depth=512,

@@ -14,6 +14,7 @@ from tests.configs import TINY
 LANES = [ArraySpec(rows=3, cols=5, cell=CellSpec(kind, bits), act_bits=8, terms=3, band_rows=2,
                    multiplier="lut", depthwise=True)
          for kind, bits in (("mac", 8), ("shift", 5), ("add", 9), ("shiftadd", 9))]
+LANES.append(replace(LANES[0], band_cols=2))
 
 
 @pytest.mark.parametrize("multiplier", ["packed", "dual"])

@@ -62,7 +62,7 @@ def test_activations_by_step(c: AccelConfig) -> None:
                 if c.depthwise:
                     assert ctx.get(dut.depthwise) == found[1]
             for lane in range(c.cols if c.depthwise else 0):
-                if (found := expected(cycle, lane)) and found[1]:
+                if (found := expected(cycle, c.array.x_delay(lane))) and found[1]:
                     word = found[0] - found[0] % c.word_lanes
                     assert ctx.get(dut.lanes[lane]) == memory[word + lane]
             await ctx.tick()

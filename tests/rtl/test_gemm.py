@@ -132,7 +132,15 @@ def test_two_cycles_between_instructions() -> None:
 
 
 def test_sums_to_go_on_from_are_waited_for() -> None:
-    assert pauses(trace([gemm(2, 1, 1), gemm(1, 1, 1, accumulate=1)])) == [REUSE_CYCLES - 1]
+    """Unless those that come first are not those that came last."""
+    for before, acc_base, waits in (
+            (gemm(2, 1, 1), 0, True), (gemm(2, 1, 1), 1, False), (gemm(1, 1, 6), 5, True),
+            (gemm(1, 1, 6), 4, True), (gemm(1, 1, 6), 3, False), (gemm(1, 1, 6), 6, False),
+            (gemm(2, 1, 1, 8, tiles_outer=1), 0, False), (gemm(1, 1, 1, 8), 7, True)):
+        accumulating = gemm(1, 1, 2, accumulate=1, acc_base=acc_base)
+        assert pauses(trace([before, accumulating])) == [REUSE_CYCLES - 1 if waits else 2]
+    scattered = gemm(1, 1, 1, 3, accumulate=1, acc_base=10, acc_group_stride=2)
+    assert pauses(trace([gemm(1, 1, 6), scattered])) == [REUSE_CYCLES - 1]
 
 
 @pytest.mark.parametrize("c", [TINY, WIDE], ids=lambda c: c.name)

@@ -83,7 +83,8 @@ def instructions(c: AccelConfig, rng: random.Random, count: int) -> Iterator[Ins
             "act_group_stride": rng.randrange(c.act_elements),
             "rows": rows, "row_stride": rng.randrange(c.act_elements), "cols": cols,
             "col_stride": rng.choice((1, c.word_lanes, rng.randrange(c.act_elements))),
-            "acc_base": rng.randrange(c.acc_depth + 1 - stride * groups),
+            # few, so that instructions often use those of the one before
+            "acc_base": rng.randrange(min(12, c.acc_depth + 1 - stride * groups)),
             "acc_group_stride": stride, "accumulate": rng.randrange(2)}
         if c.depthwise:
             fields["depthwise"] = rng.randrange(2)

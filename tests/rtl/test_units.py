@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from accel.spec.array import ArraySpec
+from accel.spec.array import ArrayError, ArraySpec
 from accel.spec.cells import CellSpec
-from accel.spec.config import AccelConfig
+from accel.spec.config import AccelConfig, ConfigError
 from sim import pysim, units
 from tests.configs import FIVE_BY_SEVEN, TINY, UNITS, WIDE
 
@@ -25,9 +25,9 @@ CELLS = [("mac", "dsp", 8, 8), ("mac", "dsp", 2, 2), ("mac", "dsp", 16, 16),
 
 
 def spec(kind: str, multiplier: str, act_bits: int, weight_bits: int, rows: int = 5, cols: int = 3,
-         band_rows: int = 2) -> ArraySpec:
+         band_rows: int = 2, band_cols: int = 1) -> ArraySpec:
     return ArraySpec(rows=rows, cols=cols, cell=CellSpec(kind, weight_bits), act_bits=act_bits,
-                     terms=rows, band_rows=band_rows, multiplier=multiplier)
+                     terms=rows, band_rows=band_rows, band_cols=band_cols, multiplier=multiplier)
 
 
 @pytest.mark.parametrize("check", units.LANE_CHECKS, ids=lambda check: check.__name__.strip("_"))
@@ -48,6 +48,23 @@ def test_arrays_of_any_shape_equal_torch(rows: int, cols: int, band_rows: int) -
     for cell in (("mac", "packed", 8, 8), ("shiftadd", "dsp", 8, 9)):
         check = units.array_check(spec(*cell, rows, cols, band_rows))
         assert pysim.mismatches(check) == []
+
+
+@pytest.mark.parametrize(("cols", "band_cols"), [(5, 2), (8, 4), (3, 6)])
+def test_columns_in_bands_equal_torch(cols: int, band_cols: int) -> None:
+    for cell in (("mac", "packed", 8, 8), ("mac", "dual", 8, 8), ("shiftadd", "dsp", 8, 9)):
+        banded = spec(*cell, 3, cols, band_cols=band_cols)
+        assert pysim.mismatches(units.array_check(banded)) == []
+        assert banded.col_delay(cols - 1) == (cols - 1) // band_cols
+
+
+def test_an_element_is_in_one_band() -> None:
+    with pytest.raises(ArrayError, match="band_cols must be 1 or a multiple of 2 with multiplier "
+                                         "'packed', not 3; nearest: 4"):
+        spec("mac", "packed", 8, 8, band_cols=3)
+    with pytest.raises(ConfigError, match="band_cols must be 1 or a multiple of 2"):
+        replace(TINY, multiplier="packed", depthwise=False, band_cols=3)
+    assert spec("shift", "packed", 8, 5, band_cols=3).band_cols == 3
 
 
 def test_sixteen_bits() -> None:

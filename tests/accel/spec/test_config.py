@@ -12,7 +12,7 @@ from accel.spec.presets import PRESETS, config_from, preset
 TINY = PRESETS["tiny"]
 #: Another legal value of each parameter.
 CHANGES: dict[str, Any] = {
-    "rows": 3, "cols": 5, "band_rows": 2, "multiplier": "lut", "cell": "shift",
+    "rows": 3, "cols": 5, "band_rows": 2, "band_cols": 2, "multiplier": "lut", "cell": "shift",
     "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "rounding": "tflite",
     "depthwise": False, "residual": False, "act_depth": 512, "weight_depth": 64,
     "offset_depth": 65, "acc_depth": 9, "param_depth": 8, "out_depth": 128,
