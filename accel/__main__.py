@@ -1,6 +1,5 @@
 """``python -m accel``: compile, run and look into programs."""
 import argparse
-import runpy
 import sys
 import time
 from importlib import import_module
@@ -11,17 +10,18 @@ import numpy.typing as npt
 import torch
 from rich.table import Table
 
+from accel import classes
 from accel.compile import compile_graph
 from accel.console import console
 from accel.data import load_digits
 from accel.device import Device, DeviceError
 from accel.emulate import Emulator
-from accel.graph import Graph, IntArray, Tensor
+from accel.graph import IntArray, Tensor
 from accel.networks import LENETS, NETWORKS
-from accel.onnx_model import import_onnx
-from accel.pretrained import accuracy, calibrate, prepare
+from accel.pretrained import accuracy, prepare
 from accel.program import Program
-from accel.quantize import quantize, quantize_values
+from accel.quantize import quantize_values
+from accel.sources import add_model, load_array, load_graph
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
 from accel.spec.isa import SUMMARY, WRAPPING, Isa
@@ -56,11 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("compile", parents=[shared], help="network -> program")
-    command.add_argument("model", help=f"{', '.join(NETWORKS)}, or FILE.onnx, quantized, or "
-                         "FILE.py:FUNCTION, a function without arguments that returns a torch "
-                         "module")
-    command.add_argument("--calibration", type=Path, help="float images (n, c, h, w) as .npy; "
-                         "needed with FILE.py:FUNCTION, and for nothing else")
+    add_model(command)
     command.add_argument("-o", "--output", type=Path, required=True)
     command.set_defaults(command=_compile)
 
@@ -89,34 +85,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compile(options: argparse.Namespace, config: AccelConfig) -> int:
-    program = compile_graph(_graph(options.model, options.calibration, config), config)
+    program = compile_graph(load_graph(options.model, options.calibration, config), config)
     program.save(options.output)
     print(f"{options.output}: {len(program.instructions())} instructions for config "
           f"{config.name} ({config.digest})")
     return 0
 
 
-def _graph(model: str, calibration: Path | None, config: AccelConfig) -> Graph:
-    """The integer graph of what ``compile`` is given."""
-    if model in NETWORKS or model.endswith(".onnx"):
-        if calibration is not None:
-            raise InputError(f"--calibration is for FILE.py:FUNCTION, not for {model}")
-        return calibrate(model, config)[1] if model in NETWORKS else import_onnx(model, config)
-    module = _load_model(model)
-    if calibration is None:
-        raise InputError(f"{model} needs --calibration FILE.npy")
-    images = torch.from_numpy(_load_array(calibration))
-    return quantize(module, [images], config, model.split(":")[-1])
-
-
 def _run(options: argparse.Namespace, config: AccelConfig) -> int:
-    program, images = Program.load(options.program), _load_array(options.input)
+    program, images = Program.load(options.program), load_array(options.input)
     program.check(config)
     codes = _codes(program, images, options.input, config)
     target = program.tensors[program.output]
     device = _device(options.on, config)
     device.load(program)
-    outputs = target.scale * (device.run(codes) - target.zero_point)
+    outputs = classes.apply(program.host, target.scale * (device.run(codes) - target.zero_point))
     if options.output:
         np.save(options.output, outputs)
     for row in outputs.reshape(len(outputs), -1)[:10]:
@@ -201,28 +184,6 @@ def _isa(_: argparse.Namespace, config: AccelConfig) -> int:
             print(f"  {field.name:16} {field.bits:3} bits  {sign:6}  {field.doc}")
     print(f"\n{WRAPPING}")
     return 0
-
-
-def _load_model(text: str) -> torch.nn.Module:
-    file, _, function = text.partition(":")
-    if not file.endswith(".py") or not function:
-        raise InputError(f"MODEL must be one of {', '.join(NETWORKS)}, FILE.onnx or "
-                         f"FILE.py:FUNCTION, not {text!r}")
-    try:
-        model = runpy.run_path(file)[function]()
-    except Exception as error:      # whatever the user's own code raises
-        raise InputError(f"cannot load model {text}: {type(error).__name__}: {error}") from None
-    if not isinstance(model, torch.nn.Module):
-        raise InputError(f"{text} must return a torch.nn.Module, not {type(model).__name__}")
-    return model
-
-
-def _load_array(path: Path) -> npt.NDArray[np.generic]:
-    try:
-        array: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read array {path}: {error}") from None
-    return array
 
 
 if __name__ == "__main__":

@@ -158,11 +158,15 @@ Node = Conv2d | Add | Activation | Clamp | MaxPool2d | Concat
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in execution order; each reads ``input`` or the output of an earlier node."""
+    """Nodes in execution order; each reads ``input`` or the output of an earlier node.
+
+    ``host`` names what the host computes from the output, in order (`classes.OPERATORS`).
+    """
 
     name: str
     input: Tensor
     nodes: tuple[Node, ...]
+    host: tuple[str, ...] = ()
 
     @property
     def output(self) -> Tensor:

@@ -14,7 +14,7 @@ from accel.spec.errors import InputError
 from accel.spec.isa import Isa
 from accel.spec.link import Space
 
-FORMAT = "systolith-program-2"
+FORMAT = "systolith-program-3"
 
 
 class ProgramError(InputError):
@@ -91,6 +91,7 @@ class Program:
     keeps_tensors: bool = False
     layers: tuple[Layer, ...] = ()
     owners: tuple[int, ...] = ()    # per instruction before FINISH, the layer it works for
+    host: tuple[str, ...] = ()      # what the host computes from the output (`classes.OPERATORS`)
 
     def check(self, config: AccelConfig) -> None:
         """Refuse a configuration other than the one this program was compiled for."""
@@ -131,7 +132,7 @@ class Program:
                 Image(Space[space], address, tuple(int(word, 16) for word in words))
                 for space, address, words in content["images"])
             content["layers"] = tuple(Layer(**layer) for layer in content["layers"])
-            content["owners"] = tuple(content["owners"])
+            content["owners"], content["host"] = tuple(content["owners"]), tuple(content["host"])
             content["tensors"] = {name: Layout.from_json(layout)
                                   for name, layout in content["tensors"].items()}
             return cls(**content)

@@ -57,7 +57,7 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
         tensors=layouts, input=graph.input.name, output=graph.output.name, macs=graph.macs,
         keeps_tensors=keep_tensors,
         layers=tuple(Layer(stage.conv.name, macs.get(stage.conv.name, 0)) for stage in stages),
-        owners=tuple(step.layer for step in steps))
+        owners=tuple(step.layer for step in steps), host=graph.host)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """``python -m accel.report layers MODEL``: cycles and traffic of each layer, by the cycle model."""
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,41 +9,41 @@ from typing import Any
 from rich.table import Table
 
 from accel.console import console
-from accel.cost.layers import LayerCost, layer_costs
-from accel.networks import NETWORKS
-from accel.pretrained import calibrate
+from accel.cost.layers import layer_costs
+from accel.cost.plain import plain_cycles
+from accel.graph import Conv2d, Graph
 from accel.program import Program
-from accel.report.options import OptionError
+from accel.report.options import add_config
+from accel.sources import add_model, load_graph
 from accel.spec.config import AccelConfig
-from accel.spec.presets import PRESETS, config_from
+from accel.spec.presets import config_from
 
 NOTES = (
     "Cycles by accel.cost, from the input in memory to the output in memory, one image.",
     "Utilisation: MACs / (cycles x elements of the array).",
+    "Plain: the same array without modes, a weight row per cycle, layers one after the other.",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this report."""
-    parser.add_argument("model", help=f"{', '.join(NETWORKS)}, or a program file")
-    parser.add_argument("--preset", default="ecp5", help=f"one of {', '.join(PRESETS)}")
-    parser.add_argument("--config", help="TOML file instead of a preset")
+    add_model(parser, ", or a program file")
+    add_config(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the report."""
     # By name and late, as in every report that compiles.
     from accel.compile import compile_graph
-    config = config_from(options.preset, options.config)
-    if options.model in NETWORKS:
-        program = compile_graph(calibrate(options.model, config)[1], config)
-    elif Path(options.model).is_file():
-        program = Program.load(Path(options.model))
+    config = config_from(options.preset, options.config, options.activations)
+    graph, path = None, Path(options.model)
+    if path.is_file() and path.suffix != ".onnx":
+        program = Program.load(path)
         program.check(config)
     else:
-        raise OptionError(f"MODEL must be one of {', '.join(NETWORKS)} or a program file, not "
-                          f"{options.model!r}")
-    report = layers(program, config)
+        graph = load_graph(options.model, options.calibration, config)
+        program = compile_graph(graph, config)
+    report = layers(program, config, graph)
     if options.json:
         print(json.dumps(report, indent=1))
     else:
@@ -50,33 +51,48 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def layers(program: Program, config: AccelConfig) -> dict[str, Any]:
-    """The report as plain values."""
+def layers(program: Program, config: AccelConfig, graph: Graph | None = None) -> dict[str, Any]:
+    """The report as plain values; without the graph nothing is known of a plain array."""
     rows = layer_costs(program, config)
     cycles = sum(row.cycles for row in rows)
     macs = sum(row.macs for row in rows)
+    plain = {} if graph is None else {
+        node.name: plain_cycles(node, config) for node in graph.nodes if isinstance(node, Conv2d)}
     return {"report": "layers", "network": program.name, "preset": config.name,
             "config_digest": config.digest, "cycles": cycles, "macs": macs,
-            "utilisation": round(macs / (cycles * config.rows * config.cols), 4),
-            "layers": [_row(row) for row in rows], "notes": list(NOTES)}
+            "utilisation": _utilisation(macs, cycles, config),
+            "plain_cycles": sum(plain.values()) or None,
+            "plain_utilisation": _utilisation(macs, sum(plain.values()), config),
+            "layers": [{**asdict(row), "utilisation": round(row.utilisation, 4),
+                        "plain_cycles": plain.get(row.name)} for row in rows],
+            "notes": list(NOTES)}
 
 
-def _row(row: LayerCost) -> dict[str, Any]:
-    return {**asdict(row), "utilisation": round(row.utilisation, 4)}
+def _utilisation(macs: int, cycles: int, config: AccelConfig) -> float | None:
+    """MACs per cycle and element; None where the cycles are not known."""
+    return round(macs / (cycles * config.rows * config.cols), 4) if cycles else None
 
 
 def _print(report: dict[str, Any]) -> None:
     table = Table("layer", "MACs", "cycles", "utilisation", "bound by", "bytes read",
-                  "bytes written", title=f"{report['network']} on {report['preset']}")
+                  "bytes written", "plain cycles",
+                  title=f"{report['network']} on {report['preset']}")
     for row in report["layers"]:
-        table.add_row(row["name"], f"{row['macs']:,}", f"{row['cycles']:,}",
-                      f"{row['utilisation']:.1%}", row["bound"], f"{row['bytes_read']:,}",
-                      f"{row['bytes_written']:,}")
+        table.add_row(row["name"], *_cells(row))
     table.add_section()
-    table.add_row("all", f"{report['macs']:,}", f"{report['cycles']:,}",
-                  f"{report['utilisation']:.1%}", "",
-                  f"{sum(row['bytes_read'] for row in report['layers']):,}",
-                  f"{sum(row['bytes_written'] for row in report['layers']):,}")
+    table.add_row("all", *_cells({
+        **report, "bound": "", **{key: sum(row[key] for row in report["layers"])
+                                  for key in ("bytes_read", "bytes_written")}}))
     console().print(table)
+    if report["plain_cycles"]:
+        print(f"Utilisation of the plain array: {report['plain_utilisation']:.1%}.")
     for note in report["notes"]:
         print(note)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of the table behind its name."""
+    plain = row["plain_cycles"]
+    return [f"{row['macs']:,}", f"{row['cycles']:,}", f"{row['utilisation']:.1%}", row["bound"],
+            f"{row['bytes_read']:,}", f"{row['bytes_written']:,}",
+            "-" if plain is None else f"{plain:,}"]

@@ -1,7 +1,9 @@
 """The model of cycles: by hand, by what must hold of any schedule, and against the RTL."""
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from accel.compile import compile_graph
@@ -18,6 +20,8 @@ from accel.cost.cycles import (
     steps,
 )
 from accel.cost.layers import layer_costs, total_cycles
+from accel.cost.plain import plain_cycles
+from accel.graph import Conv2d, Tensor
 from accel.pretrained import prepare
 from accel.program import Program
 from accel.spec.config import AccelConfig
@@ -77,8 +81,26 @@ def test_what_an_instruction_waits_for() -> None:
     *loads, gemm = simulate([load] * (QUEUE + 3) + [step(Opcode.GEMM)], ECP5)
     assert gemm.start > loads[2].start
     assert gemm.start - loads[2].start < 30
-    sums = simulate([long, step(Opcode.GEMM, accumulate=1)], ECP5)
-    assert sums[1].start == sums[0].end + ACCUMULATE_GAP
+    for acc_base, pause in ((0, GAP[Unit.GEMM]), (98, ACCUMULATE_GAP), (99, ACCUMULATE_GAP),
+                            (100, GAP[Unit.GEMM])):
+        sums = simulate([long, step(Opcode.GEMM, accumulate=1, acc_base=acc_base)], ECP5)
+        assert sums[1].start == sums[0].end + pause
+
+
+@pytest.mark.parametrize(("changes", "tiles", "positions"), [
+    ({}, 4 * 2, 42),                                            # 36 products, 20 channels
+    ({"groups": 4, "weight": (20, 1, 3, 3)}, 4, 42),            # a group's taps fill the rows
+    ({"groups": 20, "weight": (20, 1, 2, 2)}, 10, 42),          # two groups beside each other
+    ({"output": (20, 1, 1), "weight": (20, 64, 1, 1)}, 8 * 2, 9)], ids=str)
+def test_a_plain_array_by_hand(changes: dict[str, Any], tiles: int, positions: int) -> None:
+    shapes = {"weight": (20, 4, 3, 3), "output": (20, 6, 7)} | changes
+    source, output = (Tensor(name, shapes["output"], 1.0, 0) for name in ("x", "y"))
+    zeros = np.zeros(20, np.int64)
+    conv = Conv2d("conv", source, output, np.zeros(shapes["weight"], np.int64), zeros, zeros,
+                  zeros, groups=changes.get("groups", 1))
+    latency = latencies(ECP5)
+    assert plain_cycles(conv, ECP5) == (tiles * positions + latency[Unit.GEMM]
+                                        + latency[Unit.VECTOR])
 
 
 def test_nothing_behind_finish_counts() -> None:
