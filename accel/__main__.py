@@ -136,8 +136,8 @@ def _device(name: str, config: AccelConfig) -> Device:
     native, verilator = import_module("sim.native"), import_module("sim.verilator")
     try:
         device: Device = native.NativeDevice(config)
-    # no g++, no Verilator, no gateware for the configuration
-    except (OSError, verilator.SimulatorError, NotImplementedError) as error:
+    # no g++, no Verilator
+    except (OSError, verilator.SimulatorError) as error:
         raise DeviceError(f"cannot simulate the RTL: {error}") from None
     return device
 

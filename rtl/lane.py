@@ -4,14 +4,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
-from accel.spec.numerics import SHIFT_BITS
 from rtl.activation import ActivationUnit
-from rtl.adder import Addition, summand_layout
 from rtl.arith import register
 from rtl.carry import is_less
 from rtl.params import param_layout
 from rtl.register import LocalRegister
-from rtl.requantize import Requantizer
+from rtl.scaling import scaling
 
 
 class VectorLane(wiring.Component):
@@ -41,11 +39,12 @@ class VectorLane(wiring.Component):
     @classmethod
     def other_stage(cls, config: AccelConfig) -> int:
         """Stage in which the activation is there, and the other summand is to come."""
-        return Requantizer.latency_of(config) + ActivationUnit.latency
+        return scaling(config).requantizer.latency_of(config) + ActivationUnit.latency
 
     @classmethod
     def _limit_stage(cls, config: AccelConfig) -> int:
-        return cls.other_stage(config) + (Addition.latency_of(config) if config.residual else 0)
+        return cls.other_stage(config) + (
+            scaling(config).addition.latency_of(config) if config.residual else 0)
 
     @classmethod
     def first_stage(cls, config: AccelConfig) -> int:
@@ -61,14 +60,14 @@ class VectorLane(wiring.Component):
     def taps(cls, config: AccelConfig) -> dict[str, tuple[int, data.StructLayout]]:
         """Where constants are to come, and which: one cycle before they are first looked at."""
         code, adds = signed(config.act_bits), config.residual
+        requantizer, addition = scaling(config)
         added, limited = cls.other_stage(config), cls._limit_stage(config)
         places = {
-            "placing": (Requantizer.zero_point_stage(config), {"zero_point": code}),
-            "activating": (Requantizer.latency_of(config), {
+            "placing": (requantizer.zero_point_stage(config), {"zero_point": code}),
+            "activating": (requantizer.latency_of(config), {
                 "zero_point": code, "activation": range(len(config.activations) + 1)}),
-            **({"adding": (added, {"summands": summand_layout(config)}),
-                "rounding": (added + Addition.drop_stage(config), {"drop": SHIFT_BITS})}
-               if adds else {}),
+            **({name: (added + stage, members)
+                for name, (stage, members) in addition.taps(config).items()} if adds else {}),
             "limiting": (limited - adds, {
                 **({"add_zero_point": code} if adds else {}), "low": code, "high": code})}
         return {name: (stage - 1, data.StructLayout(members))
@@ -79,7 +78,7 @@ class VectorLane(wiring.Component):
         c = self.config
         near = {name: self._near(m, name) for name in self.taps(c)}
 
-        m.submodules.requantizer = scale = Requantizer(c)
+        m.submodules.requantizer = scale = scaling(c).requantizer(c)
         m.submodules.activations = functions = ActivationUnit(c)
         m.d.comb += [
             scale.acc.eq(self.acc), scale.bias.eq(self.param.bias),
@@ -89,11 +88,11 @@ class VectorLane(wiring.Component):
             functions.select.eq(near["activating"].activation)]
         code: Value = functions.o
         if c.residual:
-            m.submodules.addition = addition = Addition(c)
+            m.submodules.addition = addition = scaling(c).addition(c)
             m.d.comb += [
                 addition.own.eq(code), addition.other.eq(self.other),
-                addition.summands.eq(near["adding"].summands),
-                addition.drop.eq(near["rounding"].drop),
+                *(getattr(addition, constant).eq(near[name][constant])
+                  for name, (_, members) in addition.taps(c).items() for constant in members),
                 addition.zero_point.eq(near["limiting"].add_zero_point)]
             code = addition.o
         value = self._limited(m, code, near["limiting"].low, near["limiting"].high)

@@ -15,13 +15,11 @@ class Requantizer(wiring.Component):
     """``saturate(round_shift((acc + bias) * multiplier, shift) + zero_point)``.
 
     `latency_of` cycles from inputs to ``o``, a result every cycle; ``zero_point`` comes
-    `zero_point_stage` cycles behind the others. ``shift`` is at least 1. Rounds once; TensorFlow
-    Lite's two roundings are not built yet.
+    `zero_point_stage` cycles behind the others. ``shift`` is at least 1. Rounds once;
+    `tflite.TfliteRequantizer` has TensorFlow Lite's two roundings, and `scaling.scaling` chooses.
     """
 
     def __init__(self, config: AccelConfig) -> None:
-        if config.rounding != "single":
-            raise NotImplementedError(f"no gateware rounds as {config.rounding!r}")
         self.config = config
         acc, act = signed(config.acc_bits), signed(config.act_bits)
         super().__init__({"acc": In(acc), "bias": In(acc), "multiplier": In(config.multiplier_bits),

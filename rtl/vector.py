@@ -5,15 +5,14 @@ from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Isa
-from accel.spec.numerics import SHIFT_BITS
 from rtl.accumulator import AccumulatorColumn
-from rtl.adder import SIDES, summand_layout
 from rtl.arith import register
 from rtl.feeder import write_layout
 from rtl.lane import VectorLane
 from rtl.output import OutputScratchpad, output_write_layout, word_layout
 from rtl.params import ParamFeed, param_layout
 from rtl.pick import pick, pick_latency
+from rtl.scaling import scaling
 from rtl.tokens import TokenPort
 from rtl.vector_control import VectorControl
 from rtl.wave import Wave
@@ -37,7 +36,7 @@ def constants_layout(config: AccelConfig) -> data.StructLayout:
     code = signed(config.act_bits)
     return data.StructLayout({
         "zero_point": code, "activation": range(len(config.activations) + 1),
-        **({"summands": summand_layout(config), "drop": SHIFT_BITS, "add_zero_point": code}
+        **({**scaling(config).addition.constants(config), "add_zero_point": code}
            if config.residual else {}),
         "low": code, "high": code, "to_activation": 1, "to_output": 1, "half": 1,
         "push_prev": 1, "push_next": 1})
@@ -146,16 +145,8 @@ class VectorUnit(wiring.Component):
         m.d.comb += [wave.first.eq(first), wave.i.half.eq(half),
                      *(wave.i[name].eq(current[name]) for name in same)]
         if c.residual:
-            # without an addition, one that changes nothing: (2 * own + 0 * other) / 2
-            for side, multiplier in zip(SIDES, (2, 0), strict=True):
-                m.d.comb += [
-                    wave.i.summands[f"{side}_zero_point"].eq(
-                        Mux(current.add, current[f"{side}_zero_point"], 0)),
-                    wave.i.summands[f"{side}_multiplier"].eq(
-                        Mux(current.add, current[f"{side}_multiplier"], multiplier))]
-            m.d.comb += [
-                wave.i.drop.eq(Mux(current.add, current.add_shift - 1, 0)),  # a shift is 1 or more
-                wave.i.add_zero_point.eq(Mux(current.add, current.add_zero_point, 0))]
+            scaling(c).addition.drive(m, wave.i, current)
+            m.d.comb += wave.i.add_zero_point.eq(Mux(current.add, current.add_zero_point, 0))
         return wave
 
     def _lanes(self, m: Module, step: data.View, lane_group: Line, params: ParamFeed,

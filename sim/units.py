@@ -12,16 +12,23 @@ import torch
 from amaranth.lib import data, wiring
 
 from accel import golden
-from accel.graph import Activation, Graph, Tensor
+from accel.graph import Activation, Add, Graph, Tensor
 from accel.spec.array import ArraySpec
 from accel.spec.cells import OFF, Operation
 from accel.spec.config import AccelConfig
-from accel.spec.numerics import ADD_MAX_SHIFT, ADD_MULTIPLIER_BITS, SHIFT_BITS, limits
+from accel.spec.numerics import (
+    ADD_MAX_SHIFT,
+    ADD_MULTIPLIER_BITS,
+    SHIFT_BITS,
+    TFLITE_MULTIPLIER_BITS,
+    limits,
+)
 from rtl.activation import ActivationUnit
+from rtl.adder import SIDES
 from rtl.array import SystolicArray
 from rtl.lane import VectorLane
 from rtl.pe import Pe
-from rtl.requantize import Requantizer
+from rtl.scaling import scaling
 
 #: Share of the random weights that are switched off.
 OFF_SHARE = 0.1
@@ -251,20 +258,25 @@ def _totals(config: AccelConfig, count: int, generator: torch.Generator,
     most = (1 << config.multiplier_bits) - 1
     multiplier = _extremes(0, most, count, generator).roll(11)
     multiplier[-count // 4:] = (most + 1) // 2      # powers of two: exact ties
-    shift = torch.randint(1, 1 << SHIFT_BITS, (count,), generator=generator)
-    shift[count // 2:] = torch.randint(15, 26, (count - count // 2,), generator=generator)
-    return acc, bias, multiplier, shift
+    tflite = config.rounding == "tflite"
+    shift = torch.randint(1, (1 << SHIFT_BITS) - tflite, (count,), generator=generator)
+    shift[count // 2:] = config.multiplier_bits + torch.randint(
+        -2, 9, (count - count // 2,), generator=generator)
+    # a left shift has no bits for more
+    left = (TFLITE_MULTIPLIER_BITS - shift).clamp(min=0) * tflite
+    return acc >> left, bias >> left, multiplier, shift
 
 
 def _requantizer(config: AccelConfig) -> UnitCheck:
     """Totals, multipliers and shifts at their extremes and around every rounding tie."""
-    generator, latency = torch.Generator().manual_seed(3), Requantizer.latency_of(config)
+    generator, kind = torch.Generator().manual_seed(3), scaling(config).requantizer
     inputs: dict[str, Words] = {name: [] for name in
                                 ("acc", "bias", "multiplier", "shift", "zero_point")}
-    expected: Expected = [None] * latency
+    expected: Expected = [None] * kind.latency_of(config)
     for zero_point in (*limits(config.act_bits), -1, 0):
         acc, bias, multiplier, shift = _totals(config, 1024, generator)
-        out = golden.requantize(acc + bias, multiplier, shift, zero_point, config.act_bits)
+        out = golden.requantize(acc + bias, multiplier, shift, zero_point, config.act_bits,
+                                config.rounding)
         inputs["acc"] += _unsigned(acc, config.acc_bits)
         inputs["bias"] += _unsigned(bias, config.acc_bits)
         inputs["multiplier"] += multiplier.tolist()
@@ -272,9 +284,9 @@ def _requantizer(config: AccelConfig) -> UnitCheck:
         inputs["zero_point"] += [zero_point % (1 << config.act_bits)] * len(acc)
         expected += _unsigned(out, config.act_bits)
     cycles = len(inputs["acc"])
-    stage = Requantizer.zero_point_stage(config)
+    stage = kind.zero_point_stage(config)
     inputs["zero_point"] = ([0] * stage + inputs["zero_point"])[:cycles]
-    return UnitCheck("requantizer", Requantizer(config), inputs, {"o": expected[:cycles]})
+    return UnitCheck("requantizer", kind(config), inputs, {"o": expected[:cycles]})
 
 
 def _lane(config: AccelConfig) -> UnitCheck:
@@ -290,7 +302,8 @@ def _lane(config: AccelConfig) -> UnitCheck:
     for block, function in enumerate(functions):
         zero_point = (0, *limits(config.act_bits), -1)[block % 4]
         acc, bias, multiplier, shift = _totals(config, count, generator)
-        code = golden.requantize(acc + bias, multiplier, shift, zero_point, config.act_bits)
+        code = golden.requantize(acc + bias, multiplier, shift, zero_point, config.act_bits,
+                                 config.rounding)
         other = _extremes(*limits(config.act_bits), count, generator).roll(5)
         code, constants = _behind_scaling(block, function, code, other, zero_point, config)
         first = torch.rand(count, generator=generator) < 0.5
@@ -323,17 +336,33 @@ def _behind_scaling(block: int, function: str, code: torch.Tensor, other: torch.
     constants = {"zero_point": zero_point, "low": low, "high": high, "activation": position}
     code = _function(function, code, zero_point, config)
     if config.residual:
-        summands, shift, sum_zero_point = _summands(block, config)
-        own, rest = ((codes - summands[f"{side}_zero_point"]) * summands[f"{side}_multiplier"]
-                     for side, codes in (("own", code), ("other", other)))
-        code = golden.requantize(own + rest, torch.tensor(1), torch.tensor(shift), sum_zero_point,
-                                 config.act_bits)
-        constants |= {**summands, "drop": shift - 1, "add_zero_point": sum_zero_point}
+        f = (_tflite_sum if config.rounding == "tflite" else _single_sum)(block, config)
+        own, rest = (Tensor(side, (1, 1, len(code)), 1.0, f[f"{side}_zero_point"])
+                     for side in SIDES)
+        node = Add("sum", (own, rest), Tensor("sum", own.shape, 1.0, f["add_zero_point"]),
+                   (f["own_multiplier"], f["other_multiplier"]),
+                   (f.get("own_shift", 0), f.get("other_shift", 0)), f.get("add_multiplier", 1),
+                   f["add_shift"])
+        code = golden.compute(node, [code, other], config)
+        constants |= {**f, "drop": f["add_shift"] - 1}
     return code.clamp(low, high), constants
 
 
-def _summands(block: int, config: AccelConfig) -> tuple[dict[str, int], int, int]:
-    """Constants of an addition: what is known of the summands, shift and zero point of the sum."""
+def _tflite_sum(block: int, config: AccelConfig) -> dict[str, int]:
+    """Fields of an addition with TensorFlow Lite's roundings."""
+    low, high = limits(config.act_bits)
+    one, most = 1 << (TFLITE_MULTIPLIER_BITS - 1), (1 << TFLITE_MULTIPLIER_BITS) - 1
+    names = ("own_zero_point", "own_multiplier", "own_shift", "other_zero_point",
+             "other_multiplier", "other_shift", "add_multiplier", "add_shift", "add_zero_point")
+    return dict(zip(names, (
+        (0, one, 31, 0, 0, 31, one, 49, 0), (low, most, 31, high, most, 31, most, 50, low),
+        (high, most, 31, low, most, 32, most, 49, high), (1, one, 32, -2, one, 33, one, 48, -1),
+        (0, most, 62, 0, 1, 31, most, 62, 0), (low, one + 3, 40, low, one + 5, 45, one + 1, 38, 0),
+    )[block % 6], strict=True))
+
+
+def _single_sum(block: int, config: AccelConfig) -> dict[str, int]:
+    """Fields of an addition that rounds once."""
     low, high = limits(config.act_bits)
     most = (1 << ADD_MULTIPLIER_BITS) - 1
     own, other, one, two, shift, zero_point = (
@@ -341,7 +370,7 @@ def _summands(block: int, config: AccelConfig) -> tuple[dict[str, int], int, int
         (1, -2, 1 << 15, 1 << 14, 16, -1), (0, 0, most, 1, ADD_MAX_SHIFT, 0),
         (low, low, 3, 5, 1, 0))[block % 6]
     return {"own_zero_point": own, "other_zero_point": other, "own_multiplier": one,
-            "other_multiplier": two}, shift, zero_point
+            "other_multiplier": two, "add_shift": shift, "add_zero_point": zero_point}
 
 
 def _bits(view: data.View, values: dict[str, int]) -> int:

@@ -75,9 +75,10 @@ class Machine:
         sums[::7, ::2], sums[3::7, ::2] = extreme
         params = np.stack([
             rng.integers(-1 << 12, 1 << 12, (config.param_depth, config.param_lanes)),
-            rng.integers(0, 1 << numerics.MULTIPLIER_BITS, (config.param_depth,
-                                                            config.param_lanes)),
-            rng.integers(18, 27, (config.param_depth, config.param_lanes))], axis=2)
+            rng.integers(0, 1 << config.multiplier_bits, (config.param_depth,
+                                                          config.param_lanes)),
+            rng.integers(1, 10, (config.param_depth, config.param_lanes))
+            + config.multiplier_bits], axis=2)
         out = rng.integers(*limits(config.act_bits), (config.out_depth, config.word_lanes),
                            endpoint=True)
         return cls(config, sums, params, out)
@@ -113,7 +114,7 @@ class Machine:
         c = self.config
         bias, multiplier, shift = map(int, param)
         code = numerics.requantize(int(self.sums[acc % c.acc_depth, channel]) + bias, multiplier,
-                                   shift, f["zero_point"], c.act_bits)
+                                   shift, f["zero_point"], c.act_bits, c.rounding)
         if f["activation"]:
             spec = c.activation_specs[f["activation"] - 1]
             code = (numerics.relu(code, f["zero_point"]) if spec.function == "relu"
@@ -122,8 +123,9 @@ class Machine:
             other = int(self.out[(f["add_base"] + place) % c.out_depth, channel])
             code = numerics.add(
                 (code, other), (f["own_zero_point"], f["other_zero_point"]),
-                (f["own_multiplier"], f["other_multiplier"]), (0, 0), 1, f["add_shift"],
-                f["add_zero_point"], c.act_bits)
+                (f["own_multiplier"], f["other_multiplier"]),
+                (f.get("own_shift", 0), f.get("other_shift", 0)), f.get("add_multiplier", 1),
+                f["add_shift"], f["add_zero_point"], c.act_bits, c.rounding)
         return max(f["low"], min(f["high"], code))
 
 
@@ -159,12 +161,9 @@ def any_vector(config: AccelConfig, rng: random.Random) -> Instruction:
     if rng.random() < 0.5:
         f["low"], f["high"] = sorted((code(), code()))
     if config.residual and rng.random() < 0.6:
-        most = (1 << numerics.ADD_MULTIPLIER_BITS) - 1
         f |= {"add": 1, "win_rows": 1, "win_cols": 1, "add_base": rng.randrange(config.out_depth),
               "own_zero_point": code(), "other_zero_point": code(), "add_zero_point": code(),
-              "own_multiplier": rng.choice((most, 1 << 15, rng.randint(0, most))),
-              "other_multiplier": rng.choice((most, 1 << 14, rng.randint(0, most))),
-              "add_shift": rng.choice((1, 16, 17, 15, 40))}
+              **_any_factors(config, rng)}
         if f["to_output"] and rng.random() < 0.5:      # in place
             f |= {"add_base": f["out_base"] % config.out_depth, "groups": 1}
             f |= {"out_row_stride": 3, "out_col_stride": 1}
@@ -173,6 +172,30 @@ def any_vector(config: AccelConfig, rng: random.Random) -> Instruction:
                   "add_base": config.out_depth // 2}
     tokens = [flag for flag in TOKENS if rng.random() < 0.4]
     return vector(config, *tokens, **f)
+
+
+def _any_factors(config: AccelConfig, rng: random.Random) -> dict[str, int]:
+    """What an addition multiplies and divides by."""
+    bits = (numerics.ADD_MULTIPLIER_BITS if config.rounding == "single"
+            else config.multiplier_bits)
+    most = (1 << bits) - 1
+    factors = {"own_multiplier": rng.choice((most, 1 << (bits - 1), rng.randint(0, most))),
+               "other_multiplier": rng.choice((most, 1 << (bits - 2), rng.randint(0, most)))}
+    if config.rounding == "single":
+        return factors | {"add_shift": rng.choice((1, 16, 17, 15, 40))}
+    return factors | {"own_shift": rng.choice((31, 32, 33, 62)),
+                      "other_shift": rng.choice((31, 32, 34, rng.randint(35, 62))),
+                      "add_multiplier": rng.choice((most, 1 << 30, rng.randint(1 << 30, most))),
+                      "add_shift": rng.choice((31, 49, 50, 50, 51, 62))}
+
+
+def halves(config: AccelConfig) -> dict[str, int]:
+    """Fields of an addition that takes the mean of both summands."""
+    if config.rounding == "single":
+        return {"own_multiplier": 1 << 15, "other_multiplier": 1 << 15, "add_shift": 16}
+    one = 1 << 30
+    return {"own_multiplier": one, "other_multiplier": one, "own_shift": 31, "other_shift": 31,
+            "add_multiplier": one, "add_shift": 50}
 
 
 @dataclass

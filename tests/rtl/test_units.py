@@ -13,6 +13,8 @@ from tests.configs import FIVE_BY_SEVEN, TINY, UNITS, WIDE
 #: Lanes that multiply in carry chains, and lanes that cannot add.
 IN_LUTS = replace(FIVE_BY_SEVEN, name="8-lanes", vector_lanes=8)
 ALONE = replace(TINY, name="no-addition", residual=False)
+TFLITE = [replace(config, name=f"{config.name}-tflite", rounding="tflite", acc_bits=32)
+          for config in (TINY, IN_LUTS, ALONE)]
 
 CELLS = [("mac", "dsp", 8, 8), ("mac", "dsp", 2, 2), ("mac", "dsp", 16, 16),
          ("mac", "packed", 8, 8), ("mac", "packed", 8, 4), ("mac", "packed", 4, 4),
@@ -31,7 +33,8 @@ def spec(kind: str, multiplier: str, act_bits: int, weight_bits: int, rows: int 
 
 
 @pytest.mark.parametrize("check", units.LANE_CHECKS, ids=lambda check: check.__name__.strip("_"))
-@pytest.mark.parametrize("config", [*UNITS, IN_LUTS, ALONE], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [*UNITS, IN_LUTS, ALONE, *TFLITE],
+                         ids=lambda config: config.name)
 def test_lanes_equal_torch(config: AccelConfig, check) -> None:
     assert pysim.mismatches(check(config)) == []
 

@@ -13,7 +13,7 @@ from rtl.params import param_layout
 from rtl.vector import landing_cycles, write_stage
 from rtl.vector_control import VectorControl
 from tests.configs import FIVE_BY_SEVEN, TINY
-from tests.vectors import Machine, any_vector, check, execute, vector, wanted
+from tests.vectors import Machine, any_vector, check, execute, halves, vector, wanted
 
 SMALL = {"act_depth": 64, "out_depth": 32, "acc_depth": 64, "param_depth": 32}
 ONE, TWO, FOUR = (replace(TINY, name=f"{lanes}-lanes", vector_lanes=lanes, **SMALL)
@@ -23,8 +23,12 @@ EIGHT = replace(FIVE_BY_SEVEN, name="8-lanes", vector_lanes=8, **SMALL)
 SIXTEEN = replace(TINY, name="16-lanes", cols=16, vector_lanes=16, activations=("relu",), **SMALL)
 MANY = replace(TINY, name="16-columns", cols=16, activations=("relu",), **SMALL)
 ALONE = replace(TWO, name="no-addition", residual=False)
-CONFIGS = [ONE, TWO, FOUR, SEVEN, EIGHT, SIXTEEN, MANY, ALONE]
-few = pytest.mark.parametrize("config", [TWO, SEVEN, EIGHT, ALONE],
+#: With TensorFlow Lite's roundings, which take longer: in slices, in carry chains.
+TFLITE, TFLITE_LUTS, TFLITE_ALONE = (
+    replace(config, name=f"{config.name}-tflite", rounding="tflite", acc_bits=32)
+    for config in (TWO, EIGHT, ALONE))
+CONFIGS = [ONE, TWO, FOUR, SEVEN, EIGHT, SIXTEEN, MANY, ALONE, TFLITE, TFLITE_LUTS, TFLITE_ALONE]
+few = pytest.mark.parametrize("config", [TWO, SEVEN, EIGHT, ALONE, TFLITE],
                               ids=lambda config: config.name)
 
 
@@ -122,11 +126,10 @@ def test_an_addition_reads_what_was_written_before(config: AccelConfig) -> None:
     machine = Machine.random(config, 6)
     several = [vector(config, cols=4, col_stride=1, out_col_stride=1, out_base=2),
                vector(config, cols=4, col_stride=1, out_col_stride=1, out_base=2, acc_base=9,
-                      add=1, add_base=2, own_multiplier=1 << 15, other_multiplier=1 << 15,
-                      add_shift=16, to_activation=1),
+                      add=1, add_base=2, to_activation=1, **halves(config)),
                vector(config, cols=4, out_col_stride=1, to_output=0, to_activation=1),
-               vector(config, cols=1, add=1, add_base=5, other_multiplier=2, to_output=0,
-                      to_activation=1)]
+               vector(config, cols=1, add=1, add_base=5, to_output=0, to_activation=1,
+                      **halves(config))]
     trace = execute(machine, several)
     check(trace, wanted(machine, several))
     wait = landing_cycles(config)

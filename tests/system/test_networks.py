@@ -12,6 +12,7 @@ from accel.graph import Graph
 from accel.spec.config import AccelConfig
 from accel.spec.presets import PRESETS
 from sim.native import NativeDevice
+from tests.accel.test_compile import ROOMY, built
 from tests.configs import FIVE_BY_SEVEN, ONE_BY_ONE, SWITCHED, TINY, TWO_BY_THREE, config
 from tests.graphs import Layer, build, images
 
@@ -29,7 +30,14 @@ NETWORKS = {
     "wide padding": ((2, 3, 4), [Layer(3, (5, 6), padding=(4, 5)), Layer(4, (3, 3), padding=(1, 1)),
                                  Layer(2, (1, 1), (2, 2), (2, 2))]),
 }
+#: Graphs that need more than a chain: additions first of all.
+BUILT = ("residual, own summand last", "residual by copy", "doubled", "residual blocks",
+         "inverted residual", "means", "tables")
 SMALL_ACC = config("small-acc", acc_depth=40)
+TFLITE = replace(ROOMY, name="tflite", rounding="tflite", acc_bits=32)
+#: The same without a multiplier: its lanes are so many that they multiply in carry chains.
+TFLITE_SHIFT = replace(TFLITE, name="tflite-shift", cell="shift", weight_bits=5, cols=8,
+                       vector_lanes=8)
 #: Just enough memory for "wide padding", whose last tensor takes the first ones' place.
 REUSE = config("reuse", act_depth=256, acc_depth=64, mem_depth=138)
 
@@ -51,7 +59,7 @@ def check(device: Device, graph: Graph, codes: np.ndarray, *, keep: bool) -> Non
 
 
 KEEP = [TINY, PRESETS["tiny-shift"], PRESETS["ecp5"], PRESETS["ecp5-shift"], ONE_BY_ONE,
-        TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, SMALL_ACC]
+        TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, SMALL_ACC, TFLITE]
 
 
 @pytest.mark.parametrize(("c", "name"), cases(KEEP))
@@ -80,7 +88,7 @@ def test_memory_is_reused_where_it_must_be() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("c", [TINY, ONE_BY_ONE, TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED,
-                               PRESETS["ecp5-shift"]], ids=lambda c: c.name)
+                               PRESETS["ecp5-shift"], TFLITE], ids=lambda c: c.name)
 def test_rtl(c: AccelConfig) -> None:
     device = NativeDevice(c)
     for param in cases([c]):
@@ -88,3 +96,13 @@ def test_rtl(c: AccelConfig) -> None:
         for seed in range(3):
             graph = build(c, shape, layers, seed)
             check(device, graph, images(c, shape, 8, seed), keep=bool(seed % 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("c", [ROOMY, TFLITE, TFLITE_SHIFT], ids=lambda c: c.name)
+def test_built_graphs_on_rtl(c: AccelConfig) -> None:
+    device = NativeDevice(c)
+    for name in BUILT:
+        graph = built(name, c)
+        for keep in (False, True):
+            check(device, graph, images(c, graph.input.shape, 6, 5), keep=keep)
