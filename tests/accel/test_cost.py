@@ -1,5 +1,6 @@
 """The model of cycles: by hand, by what must hold of any schedule, and against the RTL."""
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from accel.compile import compile_graph
 from accel.cost.cycles import (
     ACCUMULATE_GAP,
+    ENTRY,
     FETCH,
     GAP,
     QUEUE,
@@ -21,11 +23,14 @@ from accel.cost.cycles import (
 )
 from accel.cost.layers import layer_costs, total_cycles
 from accel.cost.plain import plain_cycles
-from accel.graph import Conv2d, Tensor
+from accel.device import DeviceError
+from accel.graph import Conv2d, IntArray, Tensor
+from accel.host import converse, infer, read_counters, write_words
 from accel.pretrained import prepare
 from accel.program import Program
 from accel.spec.config import AccelConfig
 from accel.spec.isa import UNIT_OF, Instruction, Isa, Opcode, Unit
+from accel.spec.link import Space
 from accel.spec.presets import PRESETS
 from sim.native import NativeDevice
 from tests.accel.test_compile import NETWORKS, PLAIN, ROOMY, STREAMED, TIGHT, built, instructions
@@ -58,12 +63,12 @@ def step(opcode: Opcode, *tokens: str, **fields: int) -> Instruction:
     (step(Opcode.VECTOR, rows=2, cols=5, groups=3), 12 * 4 - 12 + 3 * 2 - 12),
     (step(Opcode.VECTOR, rows=4, cols=5, groups=3), 60),
     (step(Opcode.VECTOR, rows=4, cols=5, win_rows=2, win_cols=3), 120),
-    # 16 lanes take their parameters in 4 words, so 4 cycles is the least
-    (step(Opcode.VECTOR), 4), (step(Opcode.VECTOR, groups=5, cols=3), 20)], ids=str)
+    # 16 lanes take their parameters in 4 words, so 4 cycles pass at least from set to set
+    (step(Opcode.VECTOR), 1), (step(Opcode.VECTOR, groups=5, cols=3), 4 * 4 + 3)], ids=str)
 def test_steps_by_hand(instruction: Instruction, cycles: int) -> None:
     assert steps(instruction, ECP5) == cycles
     (span,) = simulate([instruction], ECP5)
-    assert span.start == FETCH + TRAVEL + START[UNIT_OF[instruction.opcode]]
+    assert span.start == ENTRY + FETCH + TRAVEL + START[UNIT_OF[instruction.opcode]]
     assert span.end - span.start == cycles
 
 
@@ -75,7 +80,7 @@ def test_what_an_instruction_waits_for() -> None:
     assert (second.start, second.held_by) == (first.end + GAP[Unit.GEMM], Unit.GEMM)
     assert first.landed == first.end + latencies(ECP5)[Unit.GEMM]
     assert (vector.start, vector.held_by) == (
-        first.landed + TOKEN + START[Unit.VECTOR], Unit.GEMM)
+        first.landed + TOKEN[Unit.VECTOR], Unit.GEMM)
 
     load = step(Opcode.LOAD, rows=9, words=100)
     *loads, gemm = simulate([load] * (QUEUE + 3) + [step(Opcode.GEMM)], ECP5)
@@ -121,7 +126,8 @@ def test_any_program(config: AccelConfig, name: str) -> None:
     for index, span in enumerate(spans):
         unit = UNIT_OF[span.instruction.opcode]
         assert span.start >= max(ends[unit], FETCH * (index + 1))
-        assert span.end == span.start + steps(span.instruction, config)
+        waited = span.end - span.start - steps(span.instruction, config)
+        assert waited == 0 or (waited > 0 and span.instruction.opcode == Opcode.LOAD)
         assert span.landed == span.end + latencies(config)[unit]
         ends[unit] = span.end
         for flag in span.instruction.tokens:
@@ -164,21 +170,44 @@ def test_what_binds_a_layer() -> None:
     assert sum(row.bytes_read for row in again) > sum(row.bytes_read for row in rows.values())
 
 
-#: Networks and presets, and by how much of the cycles the model may be off.
-MEASURED = [("lenet5-tanh", "ecp5"), ("lenet5-selu", "ecp5"), ("ds_cnn", "ecp5-mem"),
-            ("resnet8", "ecp5-mem"), ("mlp", "ecp5-dense")]
+#: Networks that are simulated, and on which presets.
+MEASURED = [("lenet5-tanh", "ecp5"), ("lenet5-selu", "ecp5"), ("resnet8", "ecp5"),
+            ("ds_cnn", "ecp5-mem"), ("mobilenet", "ecp5-mem"), ("mlp", "ecp5-dense"),
+            ("autoencoder", "ecp5-dense")]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "name"), MEASURED, ids=["-".join(pair) for pair in MEASURED])
-def test_within_2_percent_of_the_rtl(network: str, name: str) -> None:
+def test_every_layer_takes_as_long_on_the_rtl(network: str, name: str) -> None:
     config = PRESETS[name]
     ready, device = prepare(network, config, images=1), NativeDevice(config)
     device.load(ready.program)
+    for measured, modelled in zip(*layer_ends(device, ready.program, ready.codes[0]), strict=True):
+        assert abs(modelled - measured) <= max(2, 0.02 * measured)
     assert (device.run(ready.codes) == ready.expected).all()
     measured, modelled = device.counters["cycles"], total_cycles(ready.program, config)
-    assert abs(modelled / measured - 1) < 0.02, (modelled, measured)
+    assert abs(modelled / measured - 1) < 0.005, (modelled, measured)
     program = instructions(ready.program, config)
     for opcode in (Opcode.LOAD, Opcode.STORE):
         assert device.counters[f"{opcode.name.lower()}_busy"] == sum(
             steps(each, config) for each in program if each.opcode == opcode)
+
+
+def layer_ends(device: NativeDevice, program: Program, codes: IntArray,
+               ) -> tuple[list[int], list[int]]:
+    """Cycles that each layer adds: on the RTL, whose program ends behind it, and by the model."""
+    config, words = device.config, program.instructions()
+    finish = Isa(config).encode(Instruction(Opcode.FINISH, {}))
+    measured, modelled = [0], [0]
+    for layer in range(len(program.layers)):
+        behind = 1 + max(index for index, owner in enumerate(program.owners) if owner == layer)
+        converse(write_words(config, Space.INSTRUCTION, behind, [finish]), device.exchange)
+        # tokens for instructions that do not come are left over, and no other fault is
+        with nullcontext() if behind == len(words) - 1 else pytest.raises(
+                DeviceError, match=f"stopped at instruction {behind}: BAD_TOKENS"):
+            converse(infer(program, config, codes), device.exchange)
+        measured.append(int(converse(read_counters(config), device.exchange)[0]))
+        modelled.append(max(span.landed for span in simulate(
+            instructions(program, config)[:behind], config)))
+        converse(write_words(config, Space.INSTRUCTION, behind, [words[behind]]), device.exchange)
+    return np.diff(measured).tolist(), np.diff(modelled).tolist()
