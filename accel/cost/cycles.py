@@ -6,7 +6,7 @@ it has been fetched and its tokens have come. The constants are those of the gat
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from accel.spec.config import AccelConfig
@@ -28,8 +28,10 @@ ACCUMULATE_GAP = 4
 LANDING = {Unit.LOAD: 4, Unit.STORE: 2}
 #: Steps after which an accumulator is used again without a pause.
 REUSE = 5
-#: Passes after which the units are taken to be as they are, if they still move each other.
-MOST_PASSES = 6
+#: Scratchpads whose port VECTOR takes before LOAD, and the flag by which it writes them.
+WRITTEN_BY = {Target.ACTIVATION: "to_activation", Target.OUTPUT: "to_output"}
+#: Instructions of VECTOR that a LOAD may meet.
+MOST_WRITERS = 64
 
 
 @dataclass(frozen=True)
@@ -52,68 +54,99 @@ class Span:
 
 def simulate(instructions: Sequence[Instruction], config: AccelConfig) -> list[Span]:
     """A span for every instruction up to FINISH, in program order."""
-    latency, held_up = latencies(config), dict[int, int]()
-    # VECTOR's writes go before LOAD's, and what LOAD brings moves VECTOR: until that settles
-    for _ in range(MOST_PASSES):
-        spans = _run(instructions, config, latency, held_up)
-        before, held_up = held_up, _held_up(spans, latency)
-        if held_up == before:
-            break
-    return spans
+    opcodes = [instruction.opcode for instruction in instructions]
+    end = opcodes.index(Opcode.FINISH) if Opcode.FINISH in opcodes else len(opcodes)
+    return _Run(instructions[:end], config).spans()
 
 
-def _run(instructions: Sequence[Instruction], config: AccelConfig, latency: Mapping[Unit, int],
-         held_up: Mapping[int, int]) -> list[Span]:
-    """Spans, if some LOADs, by index, are held up for so many cycles."""
-    last: dict[Unit, Span] = {}
-    tokens: dict[tuple[Unit, Unit], deque[int]] = {
-        (unit, unit.neighbour(way)): deque() for unit in Unit for way in (-1, 1)}
-    started: dict[Unit, deque[int]] = {unit: deque() for unit in Unit}
-    fetched, spans = ENTRY, []
-    for index, instruction in enumerate(instructions):
-        if instruction.opcode == Opcode.FINISH:
-            break
-        unit = UNIT_OF[instruction.opcode]
-        fetched += FETCH
-        waiting = started[unit]
-        if len(waiting) >= QUEUE:       # the queue has room once an earlier one has started
-            fetched = max(fetched, waiting[-QUEUE])
+class _Run:
+    """A program's instructions, begun one after the other as time goes on.
+
+    So whatever can still delay one that is under way begins later than all that is known.
+    """
+
+    def __init__(self, program: Sequence[Instruction], config: AccelConfig) -> None:
+        self.program, self.config, self.latency = program, config, latencies(config)
+        self.found: dict[int, Span] = {}
+        self.fetched, self.next = ENTRY, 0
+        self.begun: dict[Unit, list[int]] = {unit: [] for unit in Unit}
+        # per unit what waits, with the cycle in which it has been fetched
+        self.queues: dict[Unit, deque[tuple[int, int]]] = {unit: deque() for unit in Unit}
+        # from unit to unit, by those who give them
+        self.tokens: dict[tuple[Unit, Unit], deque[int]] = {
+            (unit, unit.neighbour(way)): deque() for unit in Unit for way in (-1, 1)}
+
+    def spans(self) -> list[Span]:
+        """Spans of all instructions, in program order."""
+        self._fetch()
+        while ready := [each for unit in Unit if (each := self._first(unit))]:
+            start, unit, held_by = min(ready, key=lambda each: each[:2])
+            self._begin(unit, start, held_by)
+            self._fetch()
+        assert len(self.found) == len(self.program), "the program waits for ever"
+        return [self.found[index] for index in range(len(self.program))]
+
+    def _fetch(self) -> None:
+        """Dispatch instructions while there is room in their units' queues."""
+        while self.next < len(self.program):
+            unit = UNIT_OF[self.program[self.next].opcode]
+            if len(self.queues[unit]) >= QUEUE:
+                return
+            self.fetched += FETCH
+            if len(self.begun[unit]) + len(self.queues[unit]) >= QUEUE:
+                # the one before it in its place of the queue had to begin first
+                left = self.begun[unit][len(self.queues[unit]) - QUEUE]
+                self.fetched = max(self.fetched, self.found[left].start)
+            self.queues[unit].append((self.next, self.fetched))
+            self.next += 1
+
+    def _first(self, unit: Unit) -> tuple[int, Unit, Unit | None] | None:
+        """When the unit's next instruction begins, and what holds it; None: not known yet."""
+        if not self.queues[unit]:
+            return None
+        index, fetched = self.queues[unit][0]
+        instruction = self.program[index]
         start, held_by = fetched + TRAVEL + START[unit], None
-        if unit in last and (free := last[unit].end + gap(last[unit].instruction, instruction,
-                                                          config)) > start:
-            start, held_by = free, unit
+        if self.begun[unit]:
+            before = self.found[self.begun[unit][-1]]
+            free = before.end + gap(before.instruction, instruction, self.config)
+            if free > start:
+                start, held_by = free, unit
         for flag, way in (("pop_prev", -1), ("pop_next", 1)):
             if flag in instruction.tokens:
                 giver = unit.neighbour(way)
-                given = tokens[giver, unit].popleft() + TOKEN[unit]
+                if not self.tokens[giver, unit]:
+                    return None
+                given = self.found[self.tokens[giver, unit][0]].landed + TOKEN[unit]
                 if given > start:
                     start, held_by = given, giver
-        waiting.append(start)
-        end = start + steps(instruction, config) + held_up.get(index, 0)
-        span = last[unit] = Span(instruction, start, end, end + latency[unit], held_by)
-        for flag, way in (("push_prev", -1), ("push_next", 1)):
-            if flag in instruction.tokens:
-                tokens[unit, unit.neighbour(way)].append(span.landed)
-        spans.append(span)
-    return spans
+        return start, unit, held_by
 
+    def _begin(self, unit: Unit, start: int, held_by: Unit | None) -> None:
+        index, _ = self.queues[unit].popleft()
+        instruction = self.program[index]
+        end = start + steps(instruction, self.config)
+        self.found[index] = Span(instruction, start, end, end + self.latency[unit], held_by)
+        self.begun[unit].append(index)
+        for way, side in ((-1, "prev"), (1, "next")):
+            other = unit.neighbour(way)
+            if f"pop_{side}" in instruction.tokens:
+                self.tokens[other, unit].popleft()
+            if f"push_{side}" in instruction.tokens:
+                self.tokens[unit, other].append(index)
+        if unit in (Unit.LOAD, Unit.VECTOR) and self.begun[Unit.LOAD]:
+            self._hold_up(self.begun[Unit.LOAD][-1])
 
-def _held_up(spans: Sequence[Span], latency: Mapping[Unit, int]) -> dict[int, int]:
-    """For how many cycles each LOAD finds VECTOR at its scratchpad's port, if for any."""
-    found = {}
-    for target, flag in ((Target.ACTIVATION, "to_activation"), (Target.OUTPUT, "to_output")):
-        writers = deque(span for span in spans if span.instruction.fields.get(flag))
-        for index, span in enumerate(spans):
-            f = span.instruction.fields
-            if span.instruction.opcode != Opcode.LOAD or f["target"] != target:
-                continue
-            begin = span.start + latency[Unit.LOAD]
-            while writers and writers[0].landed <= begin:
-                writers.popleft()
-            words = _loaded(f)
-            if wait := _written(begin, words, writers) - begin - words:
-                found[index] = wait
-    return found
+    def _hold_up(self, index: int) -> None:
+        """Let a LOAD, the last to have begun, wait where VECTOR writes the same scratchpad."""
+        load = self.found[index]
+        flag = WRITTEN_BY.get(Target(load.instruction.fields["target"]))
+        begin, words = load.start + self.latency[Unit.LOAD], _loaded(load.instruction.fields)
+        writers = [self.found[each] for each in self.begun[Unit.VECTOR][-MOST_WRITERS:]]
+        landed = _written(begin, words, [each for each in writers if flag is not None
+                                         and each.instruction.fields[flag]
+                                         and each.landed > begin])
+        self.found[index] = replace(load, end=landed - self.latency[Unit.LOAD], landed=landed)
 
 
 def _written(now: float, words: float, writers: Iterable[Span]) -> int:

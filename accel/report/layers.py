@@ -3,14 +3,17 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from accel.console import console
 from accel.cost.layers import layer_costs
 from accel.cost.plain import plain_cycles
+from accel.device import Device
 from accel.graph import Conv2d, Graph
 from accel.program import Program
 from accel.report.options import add_config
@@ -28,6 +31,8 @@ NOTES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this report."""
     add_model(parser, ", or a program file")
+    parser.add_argument("--measure", action="store_true", help="run the RTL in Verilator too, and "
+                        "print its cycles")
     add_config(parser)
 
 
@@ -44,11 +49,20 @@ def run(options: argparse.Namespace) -> int:
         graph = load_graph(options.model, options.calibration, config)
         program = compile_graph(graph, config)
     report = layers(program, config, graph)
+    report["rtl_cycles"] = _measured(program, config) if options.measure else None
     if options.json:
         print(json.dumps(report, indent=1))
     else:
         _print(report)
     return 0
+
+
+def _measured(program: Program, config: AccelConfig) -> int:
+    """Cycles by the RTL's own counter; what the input holds does not matter."""
+    device: Device = import_module("sim.native").NativeDevice(config)
+    device.load(program)
+    device.run(np.zeros((1, *program.tensors[program.input].shape), np.int64))
+    return device.counters["cycles"]
 
 
 def layers(program: Program, config: AccelConfig, graph: Graph | None = None) -> dict[str, Any]:
@@ -86,6 +100,10 @@ def _print(report: dict[str, Any]) -> None:
     console().print(table)
     if report["plain_cycles"]:
         print(f"Utilisation of the plain array: {report['plain_utilisation']:.1%}.")
+    if measured := report["rtl_cycles"]:
+        print(f"RTL: {measured:,} cycles, of which the model is off by "
+              f"{report['cycles'] / measured - 1:+.2%}; utilisation "
+              f"{report['utilisation'] * report['cycles'] / measured:.1%}.")
     for note in report["notes"]:
         print(note)
 

@@ -31,16 +31,18 @@ def program() -> Program:
 
 
 def options(model: object, *, as_json: bool = True, preset: str = "ecp5",
-            config: Path | None = None) -> Namespace:
+            config: Path | None = None, measure: bool = False) -> Namespace:
     return Namespace(model=str(model), calibration=None, preset=preset,
-                     config=config and str(config), activations=None, json=as_json)
+                     config=config and str(config), activations=None, measure=measure, json=as_json)
 
 
 def test_json(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.run(options("lenet5-tanh")) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found) == ["report", "network", "preset", "config_digest", "cycles", "macs",
-                           "utilisation", "plain_cycles", "plain_utilisation", "layers", "notes"]
+                           "utilisation", "plain_cycles", "plain_utilisation", "layers", "notes",
+                           "rtl_cycles"]
+    assert found["rtl_cycles"] is None
     assert (found["report"], found["network"], found["preset"], found["config_digest"]) == (
         "layers", "lenet5-tanh", "ecp5", ECP5.digest)
     assert found["macs"] == program.macs == 416_520
@@ -122,3 +124,13 @@ def test_an_onnx_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     found = json.loads(capsys.readouterr().out)
     assert found["macs"] == import_onnx(file, ECP5).macs > 0
     assert found["plain_cycles"] > 0
+
+
+@pytest.mark.slow
+def test_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.run(options("lenet5-tanh", preset="tiny", measure=True)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert abs(found["cycles"] / found["rtl_cycles"] - 1) < 0.005
+    assert report.run(options("lenet5-tanh", preset="tiny", measure=True, as_json=False)) == 0
+    assert f"RTL: {found['rtl_cycles']:,} cycles, of which the model is off by " in (
+        capsys.readouterr().out)
