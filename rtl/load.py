@@ -256,18 +256,11 @@ class LoadUnit(wiring.Component):
         with m.If(ends & nothing_comes):
             m.d.sync += cut.eq(0)
 
-        # where a scratchpad's depth is no power of two, some addresses lie beyond it
-        outside = ((current.target == Target.OUTPUT)
-                   & beyond(loops.addresses.s0[:len(self.output.payload.address)],
-                            self.config.out_depth))
-        spoiled = Signal()
-        m.d.sync += spoiled.eq(~primed & (spoiled | (advance & ~plan.empty & outside)))
-        fails = nothing_comes | (outside & ~plan.empty)
-        m.d.sync += self.fault.eq(advance & fails & ~spoiled)
+        m.d.sync += self.fault.eq(advance & nothing_comes)
         word = Mux(reads, self.data.payload, self._padding(current.value))
         drained = self._put(m, current, loops.addresses.s0, word, free,
-                            wrote=advance & ~plan.empty & ~fails & ~spoiled, step=advance,
-                            done=ends & ~fails & ~spoiled)
+                            wrote=advance & ~plan.empty & ~nothing_comes, step=advance,
+                            done=ends & ~nothing_comes)
         return ~primed & ~writing & drained
 
     def _padding(self, value: Value) -> Value:

@@ -101,8 +101,7 @@ class StoreUnit(wiring.Component):
         last = register(m, step & (loops.last | nothing), "stepped_last")
         out_address = register(m, loops.addresses.s0, "out_address")
         mem_address = register(m, loops.addresses.s1, "mem_address")
-        fails = (beyond(mem_address, self.config.mem_depth)
-                 | beyond(out_address, self.config.out_depth)) & stepped & ~nothing
+        fails = beyond(mem_address, self.config.mem_depth) & stepped & ~nothing
         m.d.sync += [failed.eq(~fresh & (failed | fails)), self.fault.eq(fails & ~failed),
                      self.fault_index.eq(index)]
         entry = Signal(self.entry)
