@@ -66,10 +66,12 @@ class Emulator:
         #: What memory holds beside activations: rows of weight tiles.
         self._stored_rows = {address: _fields(word, c.weight_bits, c.cols)
                              for address, word in memories[Space.MEMORY].items()}
-        self._offsets = {address: np.array(_fields(word, offset_bits(c), c.rows), np.int64)
-                         for address, word in memories[Space.OFFSET].items()}
-        self._params = {address: _params(word, c) for address, word in
-                        memories[Space.PARAM].items()}
+        self._offsets = np.zeros((c.offset_depth, c.rows), np.int64)
+        for address, word in memories[Space.OFFSET].items():
+            self._offsets[address] = _fields(word, offset_bits(c), c.rows)
+        self._params = [[(0, 0, 1)] * c.param_lanes] * c.param_depth
+        for address, word in memories[Space.PARAM].items():
+            self._params[address] = _params(word, c)
         self._instructions = [self.isa.decode(word)
                               for _, word in sorted(memories[Space.INSTRUCTION].items())]
 
@@ -150,7 +152,7 @@ class Emulator:
         height, width = top + rows + bottom, left + words + right
         block = np.full((len(scratchpad), height, width, lanes), value, np.int64)
         source = _grid(mem_base, (rows, mem_row_stride), (words, 1))
-        self._inside(source, self.config.mem_depth, "memory")
+        self._in_memory(source)
         block[:, top:top + rows, left:left + words] = self._memory[:, source]
         places = _grid(base, (height, row_stride), (width, 1))
         places = (_wrapped(places, base, self.config.act_depth) if target == Target.ACTIVATION
@@ -160,7 +162,7 @@ class Emulator:
     def _store(self, *, out_base: int, rows: int, row_stride: int, words: int, mem_base: int,
                mem_row_stride: int) -> None:
         target = _grid(mem_base, (rows, mem_row_stride), (words, 1))
-        self._inside(target, self.config.mem_depth, "memory")
+        self._in_memory(target)
         source = _grid(out_base, (rows, row_stride), (words, 1)) % self.config.out_depth
         self._memory[:, target] = self._out[:, source]
 
@@ -172,8 +174,11 @@ class Emulator:
         if groups > 1 and acc_group_stride < rows * cols:
             raise self._refusal(f"a GEMM whose {groups} groups of {rows * cols} accumulators lie "
                                 f"{acc_group_stride} apart")
+        if (extent := rows * cols + (groups - 1) * acc_group_stride) > c.acc_depth:
+            raise self._refusal(f"a GEMM over {extent} accumulators, of which there are "
+                                f"{c.acc_depth}")
         operation = c.cell_spec.operations[distance]
-        offsets = np.concatenate([self._offsets[offset_base + tile] for tile in range(tiles)])
+        offsets = self._offsets[(offset_base + np.arange(tiles)) % c.offset_depth].reshape(-1)
         weights = self._weight_rows.reshape(c.weight_depth, c.row_slots, c.cols)[:, :c.rows]
         for group in range(groups):
             order = [weight_base + (tile * groups + group if tiles_outer else group * tiles + tile)
@@ -189,10 +194,8 @@ class Emulator:
                 lanes = np.broadcast_to(places % c.word_lanes, words.shape[:-1])
                 x = np.take_along_axis(words, lanes[..., None], axis=-1)[..., 0]
                 sums = self._terms(x, codes, operation)
-            base = acc_base + group * acc_group_stride
-            self._inside(np.array([base + len(places) - 1]), c.acc_depth, "accumulators")
-            acc = self._acc[:, base:base + len(places)]
-            acc[:] = (acc if accumulate else 0) + sums
+            acc = (acc_base + group * acc_group_stride + np.arange(len(places))) % c.acc_depth
+            self._acc[:, acc] = (self._acc[:, acc] if accumulate else 0) + sums
 
     def _terms(self, x: IntArray, codes: IntArray, operation: Operation) -> IntArray:
         """Sums ``(n, places, cols)`` of what the elements add for ``x (n, places, taps)``."""
@@ -229,14 +232,14 @@ class Emulator:
         steps = c.vector_lanes // c.param_lanes
         windows = _grid(acc_base, (rows, row_stride), (cols, col_stride),
                         (win_rows, win_row_stride), (win_cols, win_col_stride))
-        self._inside(windows + (groups - 1) * acc_group_stride, c.acc_depth, "accumulators")
         words = _grid(0, (rows, out_row_stride), (cols, out_col_stride))
         for group in range(groups):
             for lane_group in range(lane_groups):
                 first = param_base + (group * lane_groups + lane_group) * steps
-                params = [entry for word in range(steps) for entry in self._params[first + word]]
+                params = [entry for word in range(steps)
+                          for entry in self._params[(first + word) % c.param_depth]]
                 lanes = slice(lane_group * c.vector_lanes, (lane_group + 1) * c.vector_lanes)
-                acc = self._acc[:, windows + group * acc_group_stride, lanes]
+                acc = self._acc[:, (windows + group * acc_group_stride) % c.acc_depth, lanes]
                 bias, multiplier, shift = np.array(params[:acc.shape[-1]], np.int64).T
                 code = numerics.requantize(acc + bias, multiplier, shift, zero_point, c.act_bits,
                                            c.rounding)
@@ -267,10 +270,10 @@ class Emulator:
         """An error for an instruction that means nothing."""
         return DeviceError(f"program {self.program.name!r} has {what}")
 
-    def _inside(self, addresses: IntArray, depth: int, what: str) -> None:
-        if addresses.size and not 0 <= addresses.min() <= addresses.max() < depth:
-            raise DeviceError(f"program {self.program.name!r} addresses {what} at "
-                              f"{addresses.max()}, which has {depth} words")
+    def _in_memory(self, addresses: IntArray) -> None:
+        if addresses.size and addresses.max() >= self.config.mem_depth:
+            raise DeviceError(f"program {self.program.name!r} addresses memory at "
+                              f"{addresses.max()}, which has {self.config.mem_depth} words")
 
 
 def _grid(base: int, *loops: tuple[int, int]) -> IntArray:

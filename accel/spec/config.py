@@ -23,7 +23,7 @@ CONTRACT_VERSION = 3
 #: Most channels in one word of the bias and scale memory: what is wider costs block RAM.
 PARAM_LANES = 4
 #: Addresses of these wrap around, as in a ring.
-RINGS = ("act_depth", "weight_depth", "out_depth")
+RINGS = ("act_depth", "weight_depth", "offset_depth", "acc_depth", "param_depth", "out_depth")
 
 LIMITS = {
     "rows": (1, 64), "cols": (1, 64), "band_rows": (1, 64), "band_cols": (1, 64),

@@ -57,8 +57,8 @@ TOKENS = ("pop_prev", "pop_next", "push_prev", "push_next")
 MOST_TOKENS = 255
 #: How addresses go on at the end of a scratchpad.
 WRAPPING = ("Addresses of the activation scratchpad wrap around within the half of it in which the "
-            "instruction's first one lies, those of the weight and output scratchpads at the end; "
-            "addresses of memory and accumulators do not.")
+            "instruction's first one lies, those of all other scratchpads at the end; one beyond "
+            "memory is a fault.")
 
 SUMMARY = {
     Opcode.FINISH: "Wait until every unit is idle, then stop.",

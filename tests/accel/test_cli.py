@@ -269,9 +269,9 @@ def test_wrong_images(capsys: pytest.CaptureFixture[str], program: Path, tmp_pat
 
 def test_a_network_that_does_not_fit(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     small = tmp_path / "small.toml"
-    small.write_text('base = "tiny"\ninstruction_depth = 20\nparam_depth = 3\noffset_depth = 2\n')
+    small.write_text('base = "tiny"\ninstruction_depth = 20\nparam_depth = 4\noffset_depth = 2\n')
     line = fails(capsys, "compile", "lenet5-tanh", "--config", small, "-o", tmp_path / "p")
-    for name, have in (("instruction_depth", 20), ("param_depth", 3), ("offset_depth", 2)):
+    for name, have in (("instruction_depth", 20), ("param_depth", 4), ("offset_depth", 2)):
         assert re.search(rf"{name} must be at least \d+, not {have}\b", line)
     # 3,859 tiles of 4 rows: weights that do not fit the scratchpad go to memory
     small.write_text('base = "tiny"\nweight_depth = 64\nmem_depth = 10000\n')

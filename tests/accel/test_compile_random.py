@@ -13,7 +13,7 @@ from tests.graphs import Builder
 
 QUICK, ALL = 120, 1000
 #: Scratchpads that are too small for many a network.
-DEPTHS = {"act_depth": (64, 128, 256, 1024), "acc_depth": (20, 32, 64, 256),
+DEPTHS = {"act_depth": (64, 128, 256, 1024), "acc_depth": (16, 32, 64, 256),
           "out_depth": (16, 32, 128), "weight_depth": (16, 32, 64, 128)}
 
 

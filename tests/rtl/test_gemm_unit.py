@@ -18,7 +18,7 @@ from tests.configs import ADD, FIVE_BY_SEVEN, ONE_BY_ONE, SWITCHED, TINY, TWO_BY
 
 def small(c: AccelConfig) -> AccelConfig:
     """The configuration with memories that are written soon, and wrap around soon."""
-    return replace(c, act_depth=32, weight_depth=16, offset_depth=12, acc_depth=40)
+    return replace(c, act_depth=32, weight_depth=16, offset_depth=16, acc_depth=64)
 
 
 SIX_COLUMNS = config("3x6-shift", rows=3, cols=6, cell="shift", weight_bits=5, band_rows=1,
@@ -48,12 +48,12 @@ class Model:
                  else list(product(groups, tiles)))
         for n, (group, tile) in enumerate(order):
             weights = self.weights[(f["weight_base"] + n) % self.c.weight_depth]
-            offsets = self.offsets[f["offset_base"] + tile]
+            offsets = self.offsets[(f["offset_base"] + tile) % self.c.offset_depth]
             for row, col in product(range(f["rows"]), range(f["cols"])):
                 element = (f["act_base"] + group * f["act_group_stride"] + row * f["row_stride"]
                            + col * f["col_stride"])
-                word = self.acc[f["acc_base"] + group * f["acc_group_stride"]
-                                + row * f["cols"] + col]
+                word = self.acc[(f["acc_base"] + group * f["acc_group_stride"]
+                                 + row * f["cols"] + col) % self.c.acc_depth]
                 fresh = tile == 0 and not f["accumulate"]
                 for column in range(self.c.cols):
                     total = sum(self._term(element + offset, weights[r][column], column, f)
@@ -78,13 +78,13 @@ def instructions(c: AccelConfig, rng: random.Random, count: int) -> Iterator[Ins
         stride = rows * cols + rng.choice((0, 0, 1))
         fields = {
             "weight_base": rng.randrange(c.weight_depth), "tiles": tiles, "groups": groups,
-            "tiles_outer": rng.randrange(2), "offset_base": rng.randrange(c.offset_depth - tiles),
+            "tiles_outer": rng.randrange(2), "offset_base": rng.randrange(c.offset_depth),
             "act_base": rng.randrange(c.act_elements),
             "act_group_stride": rng.randrange(c.act_elements),
             "rows": rows, "row_stride": rng.randrange(c.act_elements), "cols": cols,
             "col_stride": rng.choice((1, c.word_lanes, rng.randrange(c.act_elements))),
-            # few, so that instructions often use those of the one before
-            "acc_base": rng.randrange(min(12, c.acc_depth + 1 - stride * groups)),
+            # few, so that instructions often use those of the one before; some wrap around
+            "acc_base": rng.randrange(-4, 8) % c.acc_depth,
             "acc_group_stride": stride, "accumulate": rng.randrange(2)}
         if c.depthwise:
             fields["depthwise"] = rng.randrange(2)

@@ -33,7 +33,7 @@ NETWORKS = {
 #: Graphs that need more than a chain: additions first of all.
 BUILT = ("residual, own summand last", "residual by copy", "doubled", "residual blocks",
          "inverted residual", "means", "tables")
-SMALL_ACC = config("small-acc", acc_depth=40)
+SMALL_ACC = config("small-acc", acc_depth=32)
 TFLITE = replace(ROOMY, name="tflite", rounding="tflite", acc_bits=32)
 #: The same without a multiplier: its lanes are so many that they multiply in carry chains.
 TFLITE_SHIFT = replace(TFLITE, name="tflite-shift", cell="shift", weight_bits=5, cols=8,

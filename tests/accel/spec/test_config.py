@@ -15,7 +15,7 @@ CHANGES: dict[str, Any] = {
     "rows": 3, "cols": 5, "band_rows": 2, "band_cols": 2, "multiplier": "lut", "cell": "shift",
     "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "rounding": "tflite",
     "depthwise": False, "residual": False, "act_depth": 512, "weight_depth": 64,
-    "offset_depth": 65, "acc_depth": 9, "param_depth": 8, "out_depth": 128,
+    "offset_depth": 64, "acc_depth": 8, "param_depth": 8, "out_depth": 128,
     "instruction_depth": 7, "mem_depth": 100, "vector_lanes": 1,
     "activations": ("relu", "tanh"), "frame_bytes": 255}
 
@@ -199,7 +199,8 @@ def test_a_frame_holds_the_widest_word() -> None:
 
 @pytest.mark.parametrize("name", RINGS)
 def test_rings_have_a_power_of_two(name: str) -> None:
-    assert set(RINGS) == {"act_depth", "weight_depth", "out_depth"}
+    assert set(RINGS) == {f"{what}_depth" for what in (
+        "act", "weight", "offset", "acc", "param", "out")}
     for wrong, nearest in ((3, 2), (1000, 512), (65535, 32768)):
         assert f"{name} must be a power of two, not {wrong}; nearest: {nearest}" in faults(
             **{name: wrong})

@@ -21,7 +21,7 @@ from accel.spec.isa import (
 from accel.spec.presets import PRESETS
 
 ODD = replace(PRESETS["tiny"], name="odd", rows=3, cols=5, act_depth=4, acc_depth=2,
-              weight_depth=8, out_depth=2, param_depth=5, mem_depth=2, activations=(),
+              weight_depth=8, out_depth=2, param_depth=4, mem_depth=2, activations=(),
               depthwise=False, residual=False)
 CONFIGS = pytest.mark.parametrize("config", [*PRESETS.values(), ODD], ids=lambda c: c.name)
 
