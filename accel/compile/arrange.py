@@ -74,8 +74,6 @@ class Place:
         The same per first row of a block, if blocks lie anywhere.
     layout
         Where it is loaded from; None if the vector unit writes it.
-    loaded
-        Rows that are there.
     """
 
     window: Window
@@ -85,7 +83,6 @@ class Place:
     pad_value: int
     padding: Padding
     layout: Layout | None
-    loaded: int = 0
     blocks: dict[int, int] = field(default_factory=dict)
 
     @property

@@ -1,4 +1,5 @@
 """Integer graph -> instructions and memory images."""
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,11 +9,13 @@ from accel.compile.arrange import Place, Way, outputs, ways
 from accel.compile.images import Images
 from accel.compile.jobs import Job, in_order, make_jobs
 from accel.compile.order import Step, Words, schedule
+from accel.compile.overlap import overlapping
 from accel.compile.pack import taps_of
 from accel.compile.place import Memory, layouts_of
-from accel.compile.plan import Block
+from accel.compile.plan import Block, Plan
 from accel.compile.stages import Stage, group
 from accel.compile.weights import Piece, WeightStream
+from accel.cost.cycles import simulate
 from accel.graph import Conv2d, Graph, IntArray
 from accel.program import Layer, Layout, Program
 from accel.spec.config import AccelConfig
@@ -46,9 +49,14 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
                          outputs(stages, found, Way.BLOCKS), config, keep=keep_tensors)
     images = Images(config)
     jobs = make_jobs(stages, taps, found, layouts, images, config, streamed=streamed)
-    emitter = _Emitter(config, layouts, weights_at)
-    emitter.run(jobs)
-    steps = schedule(emitter.steps)
+    steps = _steps(jobs, config, layouts, weights_at)
+    if closer := overlapping(jobs, config):
+        sooner = _steps(closer, config, layouts, weights_at)
+        if len(sooner) < config.instruction_depth and _cycles(sooner, config) < _cycles(
+                steps, config):
+            jobs, steps = closer, sooner
+    for job in jobs:
+        images.add_tiles(job.plan)
     program = [*(step.instruction for step in steps), Instruction(Opcode.FINISH, {})]
     # what the compiler adds to move data multiplies too, but not for the network
     macs = {node.name: node.macs for node in graph.nodes if isinstance(node, Conv2d)}
@@ -58,6 +66,19 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
         keeps_tensors=keep_tensors,
         layers=tuple(Layer(stage.conv.name, macs.get(stage.conv.name, 0)) for stage in stages),
         owners=tuple(step.layer for step in steps), host=graph.host)
+
+
+def _steps(jobs: Sequence[Job], config: AccelConfig, layouts: Mapping[str, Layout],
+           weights_at: int | None) -> list[Step]:
+    """All instructions but FINISH."""
+    emitter = _Emitter(config, layouts, weights_at)
+    emitter.run(jobs)
+    return schedule(emitter.steps)
+
+
+def _cycles(steps: Sequence[Step], config: AccelConfig) -> int:
+    """Cycles of a program."""
+    return max(span.landed for span in simulate([step.instruction for step in steps], config))
 
 
 @dataclass
@@ -70,17 +91,19 @@ class _Emitter:
     steps: list[Step] = field(default_factory=list)
     layer: int = 0              # stage that the steps belong to
     acc_next: int = 0           # next free word, as in a ring of blocks
+    acc_start: int = 0          # accumulators of group 0 of the sums that were begun last
     out_next: int = 0
 
     def __post_init__(self) -> None:
         c = self.config
         self.act, self.acc, self.out = Words(c.act_depth), Words(c.acc_depth), Words(c.out_depth)
         self.memory, self.tiles = Words(c.mem_depth), Words(c.weight_depth)
+        self.loaded = Counter[int]()    # per layer, rows of its source that are there (or words)
         self.vector_fields = Isa(c).formats[Opcode.VECTOR]
         #: Code of the padding that a word of the activation scratchpad holds, if it does.
         self.padded = np.full(c.act_depth, NO_PADDING_HERE)
 
-    def run(self, jobs: list[Job]) -> None:
+    def run(self, jobs: Sequence[Job]) -> None:
         """All instructions: per block a GEMM and a VECTOR, and what moves data."""
         order = list(in_order(jobs))
         weights = self._weights(order)
@@ -93,14 +116,13 @@ class _Emitter:
     def _weights(self, order: list[tuple[Job, Block]]) -> WeightStream:
         """Which weight tiles each block uses."""
         weights = WeightStream(self.config)
-        used: dict[tuple[int, int], int] = {}       # job and group -> place of the tiles
+        used: dict[int, int] = {}       # first tile -> place of the tiles
         for job, block in order:
-            plan, tiles = job.plan, job.plan.tiles * block.groups
-            first = job.first_tile + block.group * plan.tiles
-            key = job.first_tile, block.group
+            plan, tiles = job.plan, len(block.tiles) * block.groups
+            first = job.first_tile + plan.tiles_before(block)
             stay = plan.weights_stay or not (plan.streams or plan.strips)
-            again = used.get(key) if stay and block.row else None
-            used[key] = weights.use(first, tiles, first if self.weights_at is None else again)
+            again = used.get(first) if stay and block.row else None
+            used[first] = weights.use(first, tiles, first if self.weights_at is None else again)
         weights.finish()
         return weights
 
@@ -109,29 +131,29 @@ class _Emitter:
         loads = len(self.steps)
         for piece in weights.needed(number) if streamed else ():
             self._load_weights(piece)
-        out_base = self._out_room(job, block)
-        if stage.add:
+        completes = block.tiles.stop == plan.tiles
+        out_base = self._out_room(job, block) if completes else 0
+        if stage.add and completes:
             self._load_other(stage, block, out_base)
-        acc_base = _room(self.acc_next, plan.positions(block.rows) * block.groups,
-                         self.config.acc_depth)
-        self.acc_next = acc_base + plan.positions(block.rows) * block.groups
-        weight_base = weights.uses[number][0]
-        spent = 0
-        for tiles in plan.slices:
-            needed = plan.source_rows(block.row, block.rows)
-            if len(plan.slices) > 1:
-                within = plan.tap_rows(*tiles)
-                needed = range(needed.start + within.start, needed.start + within.stop)
-            self._load_rows(job.source, needed.stop)
-            spent += sum(step.cycles for step in self.steps[loads:])
-            gemm = self._gemm(job, block, weight_base, tiles, needed, acc_base)
-            weight_base += (tiles[1] - tiles[0]) * block.groups
-            loads = len(self.steps)
+        self._load_source(job, block)
+        spent = sum(step.cycles for step in self.steps[loads:])
+        gemm = self._gemm(job, block, weights.uses[number][0])
         for piece in weights.ahead(number, self.steps[gemm].cycles - spent) if streamed else ():
             self._load_weights(piece)
-        self._vector(job, block, gemm, out_base)
-        if job.target is None:
+        if completes:
+            self._vector(job, block, gemm, out_base)
+        if completes and job.target is None:
             self._store(stage, block, out_base)
+
+    def _acc_base(self, plan: Plan, block: Block) -> int:
+        """Accumulators of a block: new ones, or those of the sums that it continues."""
+        positions = plan.positions(block.rows)
+        if block.tiles.start:
+            return self.acc_start + block.group * positions
+        base = _room(self.acc_next, positions * block.groups, self.config.acc_depth)
+        self.acc_next = base + positions * block.groups
+        self.acc_start = base - block.group * positions
+        return base
 
     def _out_room(self, job: Job, block: Block) -> int:
         """Room for a block in the output scratchpad, if it goes there."""
@@ -191,17 +213,26 @@ class _Emitter:
             self.padded[places] = value
             self.padded[places[top:top + rows, left:left + words]] = NO_PADDING_HERE
 
-    def _load_rows(self, place: Place, stop: int) -> None:
-        """Rows of a source up to ``stop``, padding included, that are not there yet."""
+    def _load_source(self, job: Job, block: Block) -> None:
+        """What a block reads and is not there yet, if it comes from memory."""
+        place, plan = job.source, job.plan
         layout, window = place.layout, place.window
-        stop = min(stop, window.rows)
         if layout is None:
             return
-        # in pieces, as the first rows may be there long before the last
-        piece = max(1, LOAD_WORDS // window.pitch)
-        for first in range(place.loaded, stop, piece):
-            self._load_piece(place, layout, first, min(first + piece, stop))
-        place.loaded = max(place.loaded, stop)
+        there = self.loaded[self.layer]
+        if plan.in_one_row:
+            stop = max(plan.words_of(block.tiles)) + 1
+            if there < stop:
+                self._load(Target.ACTIVATION, place.word(place.row(0) + there), 0, 1,
+                           mem_base=layout.start // self.config.word_lanes + there,
+                           words=stop - there)
+        else:
+            rows = plan.source_rows(block.row, block.rows, block.tiles)
+            # in pieces, as the first rows may be there long before the last
+            stop, piece = min(rows.stop, window.rows), max(1, LOAD_WORDS // window.pitch)
+            for first in range(there, stop, piece):
+                self._load_piece(place, layout, first, min(first + piece, stop))
+        self.loaded[self.layer] = max(there, stop)
 
     def _load_piece(self, place: Place, layout: Layout, first: int, stop: int) -> None:
         window = place.window
@@ -239,38 +270,48 @@ class _Emitter:
             return first, 1, positions * groups, 0
         return first, positions, block.groups, groups
 
-    def _gemm(self, job: Job, block: Block, weight_base: int, tiles: tuple[int, int],
-              needed: range, acc_base: int) -> int:
-        """Sum a range of tiles, which reads the ``needed`` rows."""
+    def _gemm(self, job: Job, block: Block, weight_base: int) -> int:
         c, plan, source = self.config, job.plan, job.source
         conv, window, lanes = plan.stage.conv, source.window, c.word_lanes
         rows, cols = plan.conv_rows(block.rows), conv.output.shape[2]
-        positions, count = rows * cols, tiles[1] - tiles[0]
+        positions, count = rows * cols, len(block.tiles)
         own = block.group * lanes if plan.taps.per_group else 0
-        window_row = plan.source_rows(block.row, block.rows).start
-        first, read = (source.row(row, block.row) for row in (window_row, needed.start))
+        first = source.row(plan.source_rows(block.row, block.rows).start, block.row)
+        acc_base = self._acc_base(plan, block)
         row_stride = conv.stride[0] * window.pitch * lanes
         step, index = self._add(
             Opcode.GEMM, positions * block.groups * count,
             weight_base=weight_base % c.weight_depth, tiles=count, groups=block.groups,
-            tiles_outer=int(plan.tiles_outer(block)), offset_base=job.offset_base + tiles[0],
+            tiles_outer=int(plan.tiles_outer(block)),
+            offset_base=job.offset_base + block.tiles.start,
             act_base=source.element(first * lanes + window.start + own, lanes),
             act_group_stride=lanes if plan.taps.per_group and block.groups > 1 else 0,
             rows=rows, row_stride=row_stride % (source.depth * lanes) if rows > 1 else 0,
             cols=cols, col_stride=conv.stride[1] * window.col_stride if cols > 1 else 0,
             acc_base=acc_base, acc_group_stride=positions if block.groups > 1 else 0,
-            accumulate=int(tiles[0] > 0),
+            accumulate=int(block.tiles.start > 0),
             **({"depthwise": int(plan.taps.by_lane)} if c.depthwise else {}),
             **({"distance": 0} if c.array.switched else {}))
-        words = source.wrapped(read + np.arange(len(needed) * window.pitch))
-        if plan.taps.per_group:     # of each position only the groups' own words
-            words = words.reshape(-1, window.col_stride // lanes)[
-                :, block.group:block.group + block.groups]
-        self.act.read(step, index, words)
+        self.act.read(step, index, self._words_read(job, block, step.instruction.fields))
         self.tiles.read(step, index, (weight_base + np.arange(
             count * block.groups)) % c.weight_depth)
         self.acc.write(step, index, acc_base + np.arange(positions * block.groups))
         return index
+
+    def _words_read(self, job: Job, block: Block, gemm: Mapping[str, int]) -> IntArray:
+        """Words of the source that a GEMM reads; all of the rows if it uses all tiles."""
+        plan, source, lanes = job.plan, job.source, self.config.word_lanes
+        if len(block.tiles) < plan.tiles:
+            starts = _grid(gemm["act_base"], (block.groups, gemm["act_group_stride"]),
+                           (gemm["rows"], gemm["row_stride"]), (gemm["cols"], gemm["col_stride"]))
+            return source.wrapped((starts[..., None] + plan.offsets_of(block.tiles)) // lanes)
+        rows, window = plan.source_rows(block.row, block.rows), source.window
+        words = source.wrapped(source.row(rows.start, block.row)
+                               + np.arange(len(rows) * window.pitch))
+        if plan.taps.per_group:     # of each position only the groups' own words
+            words = words.reshape(-1, window.col_stride // lanes)[
+                :, block.group:block.group + block.groups]
+        return words
 
     def _vector(self, job: Job, block: Block, gemm: int, out_base: int) -> None:
         c, stage, target = self.config, job.plan.stage, job.target

@@ -3,7 +3,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from accel.compile.pack import Taps, offset_words, param_words, tile_rows
-from accel.compile.place import Window
 from accel.compile.plan import Plan
 from accel.compile.stages import CompileError, Stage
 from accel.program import Image
@@ -22,19 +21,15 @@ class Images:
     params: list[int] = field(default_factory=list)
     _known: dict[tuple[int, ...], int] = field(default_factory=dict)
 
-    def add_tiles(self, plan: Plan) -> int:
-        """Weight tiles of a stage in the order of their use; returns the index of the first."""
-        first = len(self.tiles) // self.config.rows
+    def add_tiles(self, plan: Plan) -> None:
+        """Weight tiles of a stage in the order of their use."""
         for block in plan.blocks():
             if block.row == 0:
                 self.tiles += tile_rows(plan.taps, self.config, list(plan.tile_order(block)))
-        return first
 
-    def add_offsets(self, taps: Taps, window: Window) -> int:
+    def add_offsets(self, plan: Plan) -> int:
         """Row offsets of a geometry; stages of one geometry share them."""
-        lanes = self.config.word_lanes
-        words = offset_words([window.channel_offsets[c] + y * window.pitch * lanes
-                              + x * window.col_stride for c, y, x in taps.places], self.config)
+        words = offset_words(plan.offsets, self.config)
         if words not in self._known:
             self._known[words] = len(self.offsets)
             self.offsets += words

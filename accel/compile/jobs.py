@@ -36,10 +36,11 @@ class Job:
 def make_jobs(stages: Sequence[Stage], taps: Sequence[Taps], found: Sequence[Way],
               layouts: Mapping[str, Layout], images: Images, config: AccelConfig, *,
               streamed: bool) -> list[Job]:
-    """A job per stage."""
+    """A job per stage; what the host writes for it is in ``images``, but for weight tiles."""
     halves, jobs = Halves(config), []
     passed: Place | None = None
     plans: list[Plan] = []
+    first_tile = 0
     for index, (stage, way) in enumerate(zip(stages, found, strict=True)):
         before = found[index - 1] if index else Way.MEMORY
         source = passed or halves.source(stage, layouts[stage.conv.input.name])
@@ -61,8 +62,9 @@ def make_jobs(stages: Sequence[Stage], taps: Sequence[Taps], found: Sequence[Way
                 halves.block(passed, row, rows)
         plans.append(plan)
         param_base, lane_groups = images.add_params(stage, plan.taps)
-        jobs.append(Job(plan, source, passed, way, images.add_tiles(plan),
-                        images.add_offsets(plan.taps, source.window), param_base, lane_groups))
+        jobs.append(Job(plan, source, passed, way, first_tile, images.add_offsets(plan),
+                        param_base, lane_groups))
+        first_tile += plan.tiles * plan.taps.groups
     return jobs
 
 

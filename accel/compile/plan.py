@@ -2,6 +2,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NoReturn
 
 from accel.compile.pack import Taps
@@ -22,12 +23,32 @@ Strips = list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Block:
-    """What one GEMM and the VECTOR behind it compute: output rows, and groups of channels."""
+    """What one GEMM computes: output rows, groups of channels, and weight tiles of each group.
+
+    The first tile begins sums. The last one completes them, and a VECTOR follows.
+    """
 
     row: int
     rows: int
     group: int
     groups: int
+    tiles: range
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """Where the sums of an output row are interrupted, so that they can begin with a part of it.
+
+    Members
+    -------
+    ends
+        Tiles up to which one slice after the other takes the sums of all groups.
+    groups
+        How many groups' sums are then completed together, block by block.
+    """
+
+    ends: tuple[int, ...]
+    groups: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,8 @@ class Plan:
         A block has all channels of its rows: it is passed on block by block.
     strips
         First row and rows of each strip, if they are given.
+    overlap
+        Slices that let it run while its neighbours do, if they are given (`compile.overlap`).
     """
 
     config: AccelConfig
@@ -59,6 +82,7 @@ class Plan:
     streams: bool = False
     whole_strips: bool = False
     strips: Strips | None = None
+    overlap: Slicing | None = None
 
     @property
     def tiles(self) -> int:
@@ -70,42 +94,69 @@ class Plan:
         (kernel, _), (stride, _) = self.stage.window
         return (rows - 1) * stride + kernel
 
-    def source_rows(self, row: int, rows: int) -> range:
-        """Rows of the source, padding included, that output rows need."""
+    def source_rows(self, row: int, rows: int, tiles: range | None = None) -> range:
+        """Rows of the source, padding included, that output rows need, for all tiles or some."""
         _, (stride, _) = self.stage.window
         step, extent = self.stage.conv.stride[0], self.stage.conv.extent[0]
         first = row * stride * step
-        return range(first, first + (self.conv_rows(rows) - 1) * step + extent)
+        within = range(extent)
+        if tiles is not None:
+            read = [y for _, y, _ in self.taps.places[self._taps(tiles)]]
+            within = range(min(read), max(read) + 1)
+        return range(first + within.start,
+                     first + (self.conv_rows(rows) - 1) * step + within.stop)
+
+    def _taps(self, tiles: range) -> slice:
+        """Taps of some tiles."""
+        return slice(tiles.start * self.config.rows, tiles.stop * self.config.rows)
+
+    @cached_property
+    def offsets(self) -> list[int]:
+        """Elements from a window's first activation to that of each tap."""
+        window, lanes = self.window, self.config.word_lanes
+        return [window.channel_offsets[channel] + y * window.pitch * lanes + x * window.col_stride
+                for channel, y, x in self.taps.places]
+
+    def offsets_of(self, tiles: range) -> list[int]:
+        """The same for the taps of some tiles."""
+        return self.offsets[self._taps(tiles)]
 
     def positions(self, rows: int) -> int:
         """Accumulators per group of a block of ``rows`` output rows."""
         return self.conv_rows(rows) * self.stage.conv.output.shape[2]
 
-    @cached_property
-    def slices(self) -> list[tuple[int, int]]:
-        """Ranges of tiles that are summed one after the other, each with rows that fit.
+    def words_of(self, tiles: range) -> set[int]:
+        """Words of the source, from the first one of a row on, that a window of tiles reads."""
+        return {(self.window.start + offset) // self.config.word_lanes
+                for offset in self.offsets_of(tiles)}
 
-        More than one where a single window is larger than its half of the scratchpad; it must be
-        a depthwise convolution with one row of output.
+    @property
+    def in_one_row(self) -> bool:
+        """There is one output position, its source is one row without padding and is all there.
+
+        So are the weights.
         """
-        whole, half = [(0, self.tiles)], self.config.act_depth // 2
+        window = self.window
+        return (self.positions(1) == 1 and window.rows == 1 and not window.left + window.right
+                and not (self.taps.per_group or self.streams or self.streamed))
+
+    @cached_property
+    def narrow(self) -> Slicing | None:
+        """Slices with rows that fit, where a single window is larger than its half.
+
+        It must be a depthwise convolution with one row of output.
+        """
+        half, ends, first = self.config.act_depth // 2, [], 0
         window = len(self.source_rows(0, 1)) * self.window.pitch
         if (not self.streams or window <= half or self.stage.output.shape[1] > 1
                 or {channel for channel, _, _ in self.taps.places} != {0}):
-            return whole
-        found, first = [], 0
-        for tile in range(1, self.tiles + 1):
-            last = tile == self.tiles
-            if last or len(self.tap_rows(first, tile + 1)) * self.window.pitch > half // 2:
-                found.append((first, tile))
+            return None
+        for tile in range(1, self.tiles):
+            rows = self.source_rows(0, 1, range(first, tile + 1))
+            if len(rows) * self.window.pitch > half // 2:
+                ends.append(tile)
                 first = tile
-        return found
-
-    def tap_rows(self, first: int, last: int) -> range:
-        """Rows of a window that tiles ``first`` to ``last`` (excluded) read."""
-        rows = self.config.rows
-        read = [y for _, y, _ in self.taps.places[first * rows:last * rows]]
-        return range(min(read), max(read) + 1)
+        return Slicing(tuple(ends), (self.taps.groups,)) if ends else None
 
     @property
     def weights_stay(self) -> bool:
@@ -114,20 +165,34 @@ class Plan:
 
     def blocks(self) -> list[Block]:
         """In the order in which they are computed."""
+        if self.overlap:
+            return self._sliced(self.overlap)
         groups = self.taps.groups
         strips = self.strips or cut(self.stage.output.shape[1], self.most_rows(),
                                     self.wanted_strips())
-        size = max(self.least_groups, self._groups(strips[0][1], len(strips)))
+        if self.narrow:
+            return self._sliced(self.narrow)
+        size, tiles = max(self.least_groups, self._groups(strips[0][1], len(strips))), self.tiles
         chunks = [(group, min(size, groups - group)) for group in range(0, groups, size)]
         if self.streamed and not (self.weights_stay or self.streams or self.strips):
-            return [Block(*strip, *chunk) for chunk in chunks for strip in strips]
-        return [Block(*strip, *chunk) for strip in strips for chunk in chunks]
+            return [Block(*strip, *chunk, range(tiles)) for chunk in chunks for strip in strips]
+        return [Block(*strip, *chunk, range(tiles)) for strip in strips for chunk in chunks]
+
+    def _sliced(self, slicing: Slicing) -> list[Block]:
+        """Blocks of the only output row."""
+        begun = (0, *slicing.ends)
+        blocks = [Block(0, 1, 0, self.taps.groups, range(*tiles)) for tiles in pairwise(begun)]
+        group = 0
+        for groups in slicing.groups:
+            blocks.append(Block(0, 1, group, groups, range(begun[-1], self.tiles)))
+            group += groups
+        return blocks
 
     @property
     def least_groups(self) -> int:
         """Groups that a block must have."""
         # what is read slice by slice cannot be read again for other groups
-        return self.taps.groups if self.whole_strips or len(self.slices) > 1 else 1
+        return self.taps.groups if self.whole_strips or self.narrow else 1
 
     def wanted_strips(self) -> int:
         """Enough strips of which none is too short, or one."""
@@ -154,7 +219,7 @@ class Plan:
         half = c.act_depth // 2
         if self.streamed and self.tiles * groups > c.weight_depth:
             return False
-        if len(self.slices) > 1:
+        if self.narrow:
             if self._least_source() > half:
                 return False
         elif self.streams:      # the next block's rows are loaded meanwhile
@@ -186,9 +251,9 @@ class Plan:
 
     def _least_source(self) -> int:
         """Words of the source that one GEMM for one output row reads."""
-        rows = ([len(self.source_rows(0, 1))] if len(self.slices) == 1 else
-                [len(self.tap_rows(*tiles)) for tiles in self.slices])
-        return max(rows) * self.window.pitch
+        slices = pairwise((0, *(self.narrow.ends if self.narrow else ()), self.tiles))
+        return self.window.pitch * max(len(self.source_rows(0, 1, range(*tiles)))
+                                       for tiles in slices)
 
     def _refuse(self) -> NoReturn:
         c, stage, groups = self.config, self.stage, self.least_groups
@@ -205,17 +270,21 @@ class Plan:
     def tiles_outer(self, block: Block) -> bool:
         """A tile of every group before the next tile: where a group has too few positions."""
         positions = self.positions(block.rows)
-        return (len(self.slices) == 1 and 1 < positions < REUSE_STEPS <= positions * block.groups
+        return (len(block.tiles) == self.tiles
+                and 1 < positions < REUSE_STEPS <= positions * block.groups
                 and block.rows == self.stage.output.shape[1])
 
     def tile_order(self, block: Block) -> Iterator[tuple[int, int]]:
         """Weight tiles ``(group, tile)`` of a block as they are used."""
         groups = range(block.group, block.group + block.groups)
         if self.tiles_outer(block):
-            yield from ((group, tile) for tile in range(self.tiles) for group in groups)
+            yield from ((group, tile) for tile in block.tiles for group in groups)
         else:
-            yield from ((group, tile) for first, last in self.slices for group in groups
-                        for tile in range(first, last))
+            yield from ((group, tile) for group in groups for tile in block.tiles)
+
+    def tiles_before(self, block: Block) -> int:
+        """Weight tiles of the stage that lie in front of a block's."""
+        return self.taps.groups * block.tiles.start + block.group * len(block.tiles)
 
 
 def cut(height: int, most: int, wanted: int) -> Strips:
