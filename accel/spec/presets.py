@@ -19,12 +19,12 @@ _ECP5 = AccelConfig(
     depthwise=True, residual=True,
     act_depth=512, weight_depth=1024, offset_depth=256, acc_depth=512, param_depth=512,
     out_depth=512, instruction_depth=512, mem_depth=4096,
-    vector_lanes=16, activations=("relu", "tanh", "selu"), frame_bytes=256)
+    vector_lanes=8, activations=("relu", "tanh", "selu"), frame_bytes=256)
 
 # The same array for networks that are larger than the chip: weights stream from memory outside.
 _ECP5_MEM = replace(
     _ECP5, name="ecp5-mem", act_depth=1024, weight_depth=512, param_depth=1024,
-    instruction_depth=1024, mem_depth=32768)
+    instruction_depth=1024, mem_depth=32768, vector_lanes=16)
 
 # For fully connected layers, which use each weight once: all of them stay in the chip. So many
 # accumulators that the sums of 640 channels can be interrupted (`compile.overlap`).
