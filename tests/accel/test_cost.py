@@ -63,8 +63,9 @@ def step(opcode: Opcode, *tokens: str, **fields: int) -> Instruction:
     (step(Opcode.VECTOR, rows=2, cols=5, groups=3), 12 * 4 - 12 + 3 * 2 - 12),
     (step(Opcode.VECTOR, rows=4, cols=5, groups=3), 60),
     (step(Opcode.VECTOR, rows=4, cols=5, win_rows=2, win_cols=3), 120),
-    # 16 lanes take their parameters in 4 words, so 4 cycles pass at least from set to set
-    (step(Opcode.VECTOR), 1), (step(Opcode.VECTOR, groups=5, cols=3), 4 * 4 + 3)], ids=str)
+    # 8 lanes take their parameters in 2 words, so 2 cycles pass at least from set to set
+    (step(Opcode.VECTOR), 1), (step(Opcode.VECTOR, groups=5), 4 * 2 + 1),
+    (step(Opcode.VECTOR, groups=5, cols=3), 15)], ids=str)
 def test_steps_by_hand(instruction: Instruction, cycles: int) -> None:
     assert steps(instruction, ECP5) == cycles
     (span,) = simulate([instruction], ECP5)

@@ -99,6 +99,19 @@ def test_rtl(c: AccelConfig) -> None:
 
 
 @pytest.mark.slow
+def test_a_slow_memory_takes_longer_and_changes_nothing() -> None:
+    """Weights and tensors through a port that answers late, and every other cycle only."""
+    c = replace(TINY, name="streamed", weight_depth=64)
+    shape, layers = NETWORKS["same"]
+    graph, codes, cycles = build(c, shape, layers, 1), images(c, shape, 2, 1), []
+    for memory in ({}, {"latency": 9, "interval": 2}):
+        device = NativeDevice(c, **memory)
+        check(device, graph, codes, keep=True)
+        cycles.append(device.counters["cycles"])
+    assert cycles[0] < cycles[1] < 4 * cycles[0]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [ROOMY, TFLITE, TFLITE_SHIFT], ids=lambda c: c.name)
 def test_built_graphs_on_rtl(c: AccelConfig) -> None:
     device = NativeDevice(c)
