@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from accel.spec.config import AccelConfig
 from rtl.arith import delay, extended, register
 from rtl.carry import FusedAdder, select
+from rtl.ecp5.floorplan import accumulator_bels
 from rtl.ram import READ_LATENCY, Ram
 from rtl.register import LocalRegister, MaskedRegister, local_delay
 
@@ -33,6 +34,11 @@ class AccumulatorColumn(wiring.Component):
     memory holds. Overflow is excluded by
     `graph.Graph.verify`.
 
+    Parameters
+    ----------
+    col
+        The array's column, by which some devices' placement goes.
+
     Members
     -------
     read_address, read_data
@@ -45,8 +51,8 @@ class AccumulatorColumn(wiring.Component):
     read_latency = 1 + READ_LATENCY
     landing = REUSE_CYCLES - 1
 
-    def __init__(self, config: AccelConfig) -> None:
-        self.config = config
+    def __init__(self, config: AccelConfig, col: int = 0) -> None:
+        self.config, self.col = config, col
         control = control_layout(config)
         super().__init__({
             "control": In(control), "o": Out(control), "sum": In(signed(config.array.sum_bits)),
@@ -56,7 +62,9 @@ class AccumulatorColumn(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self.config
-        m.submodules.ram = ram = Ram(signed(c.acc_bits), c.acc_depth, read_ports=2)
+        m.submodules.ram = ram = Ram(
+            signed(c.acc_bits), c.acc_depth, read_ports=2,
+            bels=accumulator_bels(c.array, self.col))
         m.d.sync += self.o.eq(self.control)
         valid = delay(m, self.control.valid, self.sum_delay, "valid")
         # columns do not share these: each drives as many inputs as a sum has bits

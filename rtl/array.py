@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel.spec.array import ArraySpec
 from rtl.arith import delay
-from rtl.ecp5.dsp import Place
+from rtl.ecp5.floorplan import Place
 from rtl.pe import Pe
 
 

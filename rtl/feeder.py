@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from accel.spec.config import AccelConfig
 from accel.spec.link import offset_bits
 from rtl.arith import delay, register
+from rtl.ecp5.floorplan import activation_bels
 from rtl.ram import READ_LATENCY, Ram
 from rtl.register import local_delay
 
@@ -54,12 +55,17 @@ class RowFeeder(wiring.Component):
     ``latency + x_delay(c)`` cycles after ``i``: when the step is at column c. For that, the later
     blocks of `BLOCK_LANES` lanes are read later. A step without it must not follow one with it
     within `depthwise_tail` cycles; any other steps may follow each other at once.
+
+    Parameters
+    ----------
+    row
+        The array's row, by which some devices' placement goes.
     """
 
     latency = 2 + READ_LATENCY + 2
 
-    def __init__(self, config: AccelConfig) -> None:
-        self.config = config
+    def __init__(self, config: AccelConfig, row: int = 0) -> None:
+        self.config, self.row = config, row
         step = step_layout(config)
         ports: dict[str, Any] = {
             "i": In(step), "o": Out(step), "offset": In(offset_bits(config)),
@@ -130,7 +136,8 @@ class RowFeeder(wiring.Component):
         c = self.config
         lanes = range(c.word_lanes)[block * BLOCK_LANES:][:BLOCK_LANES]
         m.submodules[f"bank_{block}"] = bank = Ram(signed(c.act_bits), c.act_depth,
-                                                   lanes=len(lanes))
+                                                   lanes=len(lanes), bels=activation_bels(
+                                                       c.array, self.row, lanes.start))
         m.d.comb += [bank.r0_addr.eq(address), bank.w_addr.eq(self.o_write.address),
                      bank.w_en.eq(self.o_write.enable[lanes.start:lanes.stop])]
         for index, lane in enumerate(lanes):

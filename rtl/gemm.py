@@ -298,7 +298,7 @@ class GemmUnit(wiring.Component):
         upper = delay(m, control.step.as_value(), self.STEP_DELAY, "step")
         written = self.write.as_value()
         for row in range(c.rows):
-            m.submodules[f"feeder_{row}"] = feeder = RowFeeder(c)
+            m.submodules[f"feeder_{row}"] = feeder = RowFeeder(c, row)
             crossing = c.array.row_step(row) - 1 if row else 0
             upper = delay(m, upper, crossing, f"crossing_{row}")
             written = delay(m, written, crossing, f"crossing_write_{row}")
@@ -316,7 +316,7 @@ class GemmUnit(wiring.Component):
         wave = self.STEP_DELAY + RowFeeder.latency + SystolicArray.latency_of(c.array) + 1
         left = delay(m, control.control.as_value(), wave - AccumulatorColumn.sum_delay, "control")
         for col in range(c.cols):
-            m.submodules[f"acc_{col}"] = column = AccumulatorColumn(c)
+            m.submodules[f"acc_{col}"] = column = AccumulatorColumn(c, col)
             total = register(m, array.sums[col], f"sum_{col}")      # the way there is long
             m.d.comb += [column.control.eq(left), column.sum.eq(total),
                          column.read_address.eq(self.acc_address),

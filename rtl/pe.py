@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel.spec.array import ArraySpec
 from rtl.carry import FusedAdder
-from rtl.ecp5.dsp import Place
+from rtl.ecp5.floorplan import Place
 from rtl.register import LocalRegister
 from rtl.terms import term_of
 

@@ -5,6 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
 from rtl.arith import delay, register
+from rtl.ecp5.floorplan import weight_bels
 from rtl.ram import READ_LATENCY, Ram
 from rtl.register import local_delay
 
@@ -70,7 +71,9 @@ class WeightStore(wiring.Component):
             tile = group_tile
             for row in range(c.rows):
                 codes = Cat(writes[row].codes[col] for col in cols)
-                m.submodules[f"cols_{first}_{row}"] = ram = Ram(len(codes), c.weight_depth)
+                m.submodules[f"cols_{first}_{row}"] = ram = Ram(
+                    len(codes), c.weight_depth,
+                    bels=weight_bels(spec, row, first))
                 m.d.comb += [ram.r0_addr.eq(tile), ram.w_data[0].eq(codes),
                              ram.w_addr.eq(writes[row].address[row_bits:]),
                              ram.w_en.eq(meant[row])]
