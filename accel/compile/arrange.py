@@ -69,9 +69,7 @@ class Place:
     half, depth
         Which half, and the words of each.
     base
-        Word of row 0, padding included, if the rows lie one behind the other.
-    blocks
-        The same per first row of a block, if blocks lie anywhere.
+        Word of row 0, padding included.
     layout
         Where it is loaded from; None if the vector unit writes it.
     """
@@ -83,16 +81,15 @@ class Place:
     pad_value: int
     padding: Padding
     layout: Layout | None
-    blocks: dict[int, int] = field(default_factory=dict)
 
     @property
     def top(self) -> int:
         """Rows of padding above."""
         return self.padding[0]
 
-    def row(self, row: int, block: int = 0) -> int:
-        """Word where a row of a block begins, before wrapping around."""
-        return self.blocks.get(block, self.base) + row * self.window.pitch
+    def row(self, row: int) -> int:
+        """Word where a row begins, before wrapping around."""
+        return self.base + row * self.window.pitch
 
     def wrapped(self, words: IntArray) -> IntArray:
         """Addresses of words that are counted within the half."""
@@ -125,27 +122,18 @@ class Halves:
         self.side ^= 1
         return self._place(stage, layout, self.side)
 
-    def whole(self, stage: Stage, other: Place) -> Place:
-        """Room for what ``stage`` reads and the one before writes, which reads from ``other``."""
+    def passed(self, stage: Stage, other: Place) -> Place:
+        """Room for what ``stage`` reads and the one before writes, which reads from ``other``.
+
+        A tensor that is passed on block by block may be larger than its half.
+        """
         self.side = 1 - other.half
         return self._place(stage, None, self.side)
 
-    def blocks(self, stage: Stage, other: Place) -> Place:
-        """As `whole`, for a tensor whose blocks get room by `block`."""
-        self.side = 1 - other.half
-        return self._place(stage, None, self.side, words=0)
-
-    def block(self, place: Place, row: int, rows: int) -> None:
-        """Room for a block of a tensor that is passed on block by block."""
-        first = self.following[place.half]
-        place.blocks[row] = first - row * place.window.pitch
-        self.following[place.half] = (first + rows * place.window.pitch) % self.depth
-
-    def _place(self, stage: Stage, layout: Layout | None, half: int, words: int | None = None,
-               ) -> Place:
+    def _place(self, stage: Stage, layout: Layout | None, half: int) -> Place:
         window = window_of(stage, layout, self.config)
         base = self.following[half]
-        self.following[half] = (base + (window.words if words is None else words)) % self.depth
+        self.following[half] = (base + window.words) % self.depth
         return Place(window, half, self.depth, base, stage.pad_value, stage.conv.padding, layout)
 
 

@@ -1,23 +1,18 @@
-"""Integer graph -> instructions and memory images."""
+"""Jobs -> instructions."""
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from accel.compile.arrange import Place, Way, outputs, ways
-from accel.compile.images import Images
-from accel.compile.jobs import Job, in_order, make_jobs
+from accel.compile.arrange import Place, Way
+from accel.compile.jobs import Job, in_order
 from accel.compile.order import Step, Words, schedule
-from accel.compile.overlap import overlapping
-from accel.compile.pack import taps_of
-from accel.compile.place import Memory, layouts_of
 from accel.compile.plan import Block, Plan
-from accel.compile.stages import Stage, group
+from accel.compile.stages import Stage
 from accel.compile.weights import Piece, WeightStream
-from accel.cost.cycles import simulate
-from accel.graph import Conv2d, Graph, IntArray
-from accel.program import Layer, Layout, Program
+from accel.graph import IntArray
+from accel.program import Layout
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Field, Instruction, Isa, Opcode, Target
 
@@ -29,56 +24,15 @@ NO_PADDING_HERE = np.iinfo(np.int64).max
 LATENCY = {Opcode.LOAD: 15, Opcode.GEMM: 45, Opcode.VECTOR: 30, Opcode.STORE: 10}
 
 
-def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = False) -> Program:
-    """Compile a verified graph.
+def steps_of(jobs: Sequence[Job], config: AccelConfig, layouts: Mapping[str, Layout],
+             weights_at: int | None) -> list[Step]:
+    """All instructions of some jobs that follow each other, but FINISH.
 
-    With ``keep_tensors`` every stage writes its tensor to memory and none reuses the place of
-    another, so that all of them can be read after a run. Raises `graph.GraphError` or
-    `CompileError` naming what does not fit.
+    Weights are streamed from memory word ``weights_at`` on, if it is given.
     """
-    graph.verify(config)
-    stages, joined = group(graph, config)
-    taps = [taps_of(stage.conv, config) for stage in stages]
-    tiles = sum(each.groups * -(-len(each.places) // config.rows) for each in taps)
-    memory, streamed = Memory(config), tiles > config.weight_depth
-    weights_at = memory.take("the weights", tiles * config.rows, 0, len(stages) + 1) \
-        if streamed else None
-    found = ways(stages, joined, config, keep=keep_tensors)
-    layouts = layouts_of(graph, stages, joined, memory,
-                         outputs(stages, found, Way.WHOLE, Way.BLOCKS),
-                         outputs(stages, found, Way.BLOCKS), config, keep=keep_tensors)
-    images = Images(config)
-    jobs = make_jobs(stages, taps, found, layouts, images, config, streamed=streamed)
-    steps = _steps(jobs, config, layouts, weights_at)
-    if closer := overlapping(jobs, config):
-        sooner = _steps(closer, config, layouts, weights_at)
-        if len(sooner) < config.instruction_depth and _cycles(sooner, config) < _cycles(
-                steps, config):
-            jobs, steps = closer, sooner
-    for job in jobs:
-        images.add_tiles(job.plan)
-    program = [*(step.instruction for step in steps), Instruction(Opcode.FINISH, {})]
-    # what the compiler adds to move data multiplies too, but not for the network
-    macs = {node.name: node.macs for node in graph.nodes if isinstance(node, Conv2d)}
-    return Program(
-        name=graph.name, config_digest=config.digest, images=images.finish(program, weights_at),
-        tensors=layouts, input=graph.input.name, output=graph.output.name, macs=graph.macs,
-        keeps_tensors=keep_tensors,
-        layers=tuple(Layer(stage.conv.name, macs.get(stage.conv.name, 0)) for stage in stages),
-        owners=tuple(step.layer for step in steps), host=graph.host)
-
-
-def _steps(jobs: Sequence[Job], config: AccelConfig, layouts: Mapping[str, Layout],
-           weights_at: int | None) -> list[Step]:
-    """All instructions but FINISH."""
     emitter = _Emitter(config, layouts, weights_at)
     emitter.run(jobs)
     return schedule(emitter.steps)
-
-
-def _cycles(steps: Sequence[Step], config: AccelConfig) -> int:
-    """Cycles of a program."""
-    return max(span.landed for span in simulate([step.instruction for step in steps], config))
 
 
 @dataclass
@@ -120,7 +74,7 @@ class _Emitter:
         for job, block in order:
             plan, tiles = job.plan, len(block.tiles) * block.groups
             first = job.first_tile + plan.tiles_before(block)
-            stay = plan.weights_stay or not (plan.streams or plan.strips)
+            stay = plan.weights_stay or not (plan.streams or plan.paired)
             again = used.get(first) if stay and block.row else None
             used[first] = weights.use(first, tiles, first if self.weights_at is None else again)
         weights.finish()
@@ -276,7 +230,7 @@ class _Emitter:
         rows, cols = plan.conv_rows(block.rows), conv.output.shape[2]
         positions, count = rows * cols, len(block.tiles)
         own = block.group * lanes if plan.taps.per_group else 0
-        first = source.row(plan.source_rows(block.row, block.rows).start, block.row)
+        first = source.row(plan.source_rows(block.row, block.rows).start)
         acc_base = self._acc_base(plan, block)
         row_stride = conv.stride[0] * window.pitch * lanes
         step, index = self._add(
@@ -306,7 +260,7 @@ class _Emitter:
                            (gemm["rows"], gemm["row_stride"]), (gemm["cols"], gemm["col_stride"]))
             return source.wrapped((starts[..., None] + plan.offsets_of(block.tiles)) // lanes)
         rows, window = plan.source_rows(block.row, block.rows), source.window
-        words = source.wrapped(source.row(rows.start, block.row)
+        words = source.wrapped(source.row(rows.start)
                                + np.arange(len(rows) * window.pitch))
         if plan.taps.per_group:     # of each position only the groups' own words
             words = words.reshape(-1, window.col_stride // lanes)[
@@ -320,7 +274,7 @@ class _Emitter:
         width, cols = stage.conv.output.shape[2], stage.output.shape[2]
         if target:
             col_stride, row_stride = target.window.col_stride // c.word_lanes, target.window.pitch
-            base = (target.row(target.top + block.row, block.row) + target.window.left
+            base = (target.row(target.top + block.row) + target.window.left
                     + block.group)
         else:
             col_stride, row_stride, base = block.groups, cols * block.groups, out_base

@@ -1,11 +1,12 @@
 """Stages made ready: places, blocks, packed weights; and the order in which blocks are computed."""
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 
 from accel.compile.arrange import Halves, Place, Way
 from accel.compile.images import Images
 from accel.compile.pack import Taps
-from accel.compile.plan import Block, Plan, cut
+from accel.compile.plan import Block, Plan
 from accel.compile.stages import Stage
 from accel.program import Layout
 from accel.spec.config import AccelConfig
@@ -36,31 +37,17 @@ class Job:
 def make_jobs(stages: Sequence[Stage], taps: Sequence[Taps], found: Sequence[Way],
               layouts: Mapping[str, Layout], images: Images, config: AccelConfig, *,
               streamed: bool) -> list[Job]:
-    """A job per stage; what the host writes for it is in ``images``, but for weight tiles."""
+    """A job per stage, not cut yet; what the host writes for it is in ``images``, but for tiles."""
     halves, jobs = Halves(config), []
     passed: Place | None = None
-    plans: list[Plan] = []
     first_tile = 0
     for index, (stage, way) in enumerate(zip(stages, found, strict=True)):
         before = found[index - 1] if index else Way.MEMORY
         source = passed or halves.source(stage, layouts[stage.conv.input.name])
         plan = Plan(config, stage, taps[index], source.window, way is Way.MEMORY, streamed,
                     before is Way.MEMORY and source.window.words > halves.depth,
-                    whole_strips=way is Way.BLOCKS,
-                    strips=plans[-1].strips if before is Way.BLOCKS else None)
-        passed = None
-        if way is Way.WHOLE:
-            passed = halves.whole(stages[index + 1], source)
-        elif way is Way.BLOCKS:
-            passed = halves.blocks(stages[index + 1], source)
-            following = Plan(config, stages[index + 1], taps[index + 1], passed.window,
-                             found[index + 1] is Way.MEMORY, streamed)
-            strips = cut(stage.output.shape[1], min(plan.most_rows(), following.most_rows()),
-                         max(plan.wanted_strips(), following.wanted_strips()))
-            plan = replace(plan, strips=strips)
-            for row, rows in strips:
-                halves.block(passed, row, rows)
-        plans.append(plan)
+                    whole_strips=way is Way.BLOCKS, paired=Way.BLOCKS in (before, way))
+        passed = None if way is Way.MEMORY else halves.passed(stages[index + 1], source)
         param_base, lane_groups = images.add_params(stage, plan.taps)
         jobs.append(Job(plan, source, passed, way, first_tile, images.add_offsets(plan),
                         param_base, lane_groups))
@@ -83,25 +70,29 @@ def in_order(jobs: Sequence[Job]) -> Iterator[tuple[Job, Block]]:
             yield from ((job, block) for block in job.plan.blocks())
             index += 1
             continue
-        behind, blocks = jobs[index + 1], job.plan.blocks()
+        behind = jobs[index + 1]
         index += 2
-        strips = [[(behind, each) for each in behind.plan.blocks() if each.row == block.row]
-                  for block in blocks]
+        ahead, strips = _strips(job), _strips(behind)
         last = strips.pop()
         if early:
-            ahead = [(job, block) for block in blocks[1:]]
-            for strip, made in zip(strips, ahead, strict=True):
-                yield from (*strip[:-1], made, strip[-1])
+            for strip, made in zip(strips, ahead[1:], strict=True):
+                yield from (*strip[:-1], *made, strip[-1])
         else:
-            yield job, blocks[0]
-            for strip, block in zip(strips, blocks[1:], strict=True):
-                yield from ((job, block), *strip)
+            yield from ahead[0]
+            for strip, made in zip(strips, ahead[1:], strict=True):
+                yield from (*made, *strip)
         following = jobs[index] if index < len(jobs) else None
         early = _early(following, behind, last[0][1].row) if len(last) > 1 else None
         yield from last[:-1]
         if early and following:
             yield following, early
         yield last[-1]
+
+
+def _strips(job: Job) -> list[list[tuple[Job, Block]]]:
+    """The blocks of each strip."""
+    return [[(job, block) for block in strip]
+            for _, strip in groupby(job.plan.blocks(), key=lambda block: block.row)]
 
 
 def _early(job: Job | None, before: Job, row: int) -> Block | None:
@@ -111,9 +102,9 @@ def _early(job: Job | None, before: Job, row: int) -> Block | None:
     """
     if job is None or job.way is not Way.BLOCKS or before.target or job.target is None:
         return None
-    first, *others = job.plan.blocks()
-    if not others or job.source.layout is None or job.plan.stage.conv.input.name != (
-            before.plan.stage.output.name):
+    first, stage = job.plan.blocks()[0], job.plan.stage
+    if (first.rows == stage.output.shape[1] or job.source.layout is None
+            or stage.conv.input.name != before.plan.stage.output.name):
         return None
     needed = job.plan.source_rows(first.row, first.rows).stop - job.source.top
     waiting = (before.plan.stage.output.shape[1] - row) * before.source.window.pitch

@@ -18,8 +18,6 @@ SHORT = 40
 #: Steps after which an accumulator may be used again at full speed; fewer cost a pause.
 REUSE_STEPS = 5
 
-Strips = list[tuple[int, int]]
-
 
 @dataclass(frozen=True)
 class Block:
@@ -33,6 +31,18 @@ class Block:
     group: int
     groups: int
     tiles: range
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Output rows of a strip and groups of a block; the last ones may have fewer."""
+
+    rows: int
+    groups: int
+
+
+#: Rows and groups of a stage that is not cut.
+WHOLE = Cut(1 << 30, 1 << 30)
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,10 @@ class Plan:
         The source is larger than its half of the scratchpad: it is loaded row by row, once.
     whole_strips
         A block has all channels of its rows: it is passed on block by block.
-    strips
-        First row and rows of each strip, if they are given.
+    paired
+        So is this stage's source or its output: the two stages have the same strips.
+    cut
+        Strips and blocks, once they are chosen (`compile.search`).
     overlap
         Slices that let it run while its neighbours do, if they are given (`compile.overlap`).
     """
@@ -81,7 +93,8 @@ class Plan:
     streamed: bool
     streams: bool = False
     whole_strips: bool = False
-    strips: Strips | None = None
+    paired: bool = False
+    cut: Cut = WHOLE
     overlap: Slicing | None = None
 
     @property
@@ -165,18 +178,16 @@ class Plan:
 
     def blocks(self) -> list[Block]:
         """In the order in which they are computed."""
-        if self.overlap:
-            return self._sliced(self.overlap)
-        groups = self.taps.groups
-        strips = self.strips or cut(self.stage.output.shape[1], self.most_rows(),
-                                    self.wanted_strips())
-        if self.narrow:
-            return self._sliced(self.narrow)
-        size, tiles = max(self.least_groups, self._groups(strips[0][1], len(strips))), self.tiles
-        chunks = [(group, min(size, groups - group)) for group in range(0, groups, size)]
-        if self.streamed and not (self.weights_stay or self.streams or self.strips):
-            return [Block(*strip, *chunk, range(tiles)) for chunk in chunks for strip in strips]
-        return [Block(*strip, *chunk, range(tiles)) for strip in strips for chunk in chunks]
+        if slicing := self.overlap or self.narrow:
+            return self._sliced(slicing)
+        strips, chunks = (
+            [(first, min(size, count - first)) for first in range(0, count, size)]
+            for count, size in ((self.stage.output.shape[1], self.cut.rows),
+                                (self.taps.groups, self.cut.groups)))
+        tiles = range(self.tiles)
+        if self.streamed and not (self.weights_stay or self.streams or self.paired):
+            return [Block(*strip, *chunk, tiles) for chunk in chunks for strip in strips]
+        return [Block(*strip, *chunk, tiles) for strip in strips for chunk in chunks]
 
     def _sliced(self, slicing: Slicing) -> list[Block]:
         """Blocks of the only output row."""
@@ -194,7 +205,18 @@ class Plan:
         # what is read slice by slice cannot be read again for other groups
         return self.taps.groups if self.whole_strips or self.narrow else 1
 
-    def wanted_strips(self) -> int:
+    def guess(self, other: "Plan | None" = None) -> Cut:
+        """Where the search begins: with few blocks that fit and are under way side by side.
+
+        The strips do for ``other``, too.
+        """
+        plans, height = [self, *([other] if other else [])], self.stage.output.shape[1]
+        count = max(-(-height // min(plan._most_rows() for plan in plans)),
+                    *(plan._wanted_strips() for plan in plans), 1)
+        rows = -(-height // count)
+        return Cut(rows, max(self.least_groups, self._groups(rows, -(-height // rows))))
+
+    def _wanted_strips(self) -> int:
         """Enough strips of which none is too short, or one."""
         height, work = self.stage.output.shape[1], self.tiles * self.taps.groups
         for count in range(min(LEAST_BLOCKS, height), 1, -1):
@@ -204,18 +226,19 @@ class Plan:
                 return count
         return 1
 
-    def most_rows(self) -> int:
+    def _most_rows(self) -> int:
         """Most output rows of a block."""
         height = self.stage.output.shape[1]
         # a quarter of each scratchpad, so that blocks are under way; more where that is too little
         for share in (4, 2, 1):
             for rows in range(height, 0, -1):
-                if self._fits(rows, share):
+                if self.fits(Cut(rows, self.least_groups), share):
                     return rows
         self._refuse()
 
-    def _fits(self, rows: int, share: int) -> bool:
-        c, groups = self.config, self.least_groups
+    def fits(self, cut: Cut, share: int = 1) -> bool:
+        """Blocks fit that take no more than their share of each scratchpad."""
+        c, rows, groups = self.config, cut.rows, cut.groups
         half = c.act_depth // 2
         if self.streamed and self.tiles * groups > c.weight_depth:
             return False
@@ -227,10 +250,11 @@ class Plan:
             following = self.source_rows(rows, rows) if share > 1 else source
             if (following.stop - source.start) * self.window.pitch > half:
                 return False
-        width = self.stage.output.shape[2]
+        _, height, width = self.stage.output.shape
+        # a strip is passed on before the one in front of it has been read
         return (self.positions(rows) * groups <= c.acc_depth // share
                 and (not self.uses_output or rows * width * groups <= c.out_depth // share)
-                and (not self.whole_strips or rows * width * groups <= half // min(2, share)))
+                and (not self.whole_strips or min(2 * rows, height) * width * groups <= half))
 
     @property
     def uses_output(self) -> bool:
@@ -263,7 +287,8 @@ class Plan:
                  ("weight_depth", c.weight_depth, self.tiles * groups if self.streamed else 0),
                  ("act_depth", c.act_depth, 2 * max(
                      self._least_source() if self.streams else 0,
-                     stage.output.shape[2] * groups if self.whole_strips else 0))]
+                     min(2, stage.output.shape[1]) * stage.output.shape[2] * groups
+                     if self.whole_strips else 0))]
         raise CompileError(f"layer {stage.conv.name!r}: one output row needs " + ", ".join(
             f"{name} >= {need}, not {has}" for name, has, need in needs if need > has))
 
@@ -285,9 +310,3 @@ class Plan:
     def tiles_before(self, block: Block) -> int:
         """Weight tiles of the stage that lie in front of a block's."""
         return self.taps.groups * block.tiles.start + block.group * len(block.tiles)
-
-
-def cut(height: int, most: int, wanted: int) -> Strips:
-    """Strips of at most ``most`` rows, ``wanted`` of them or more; all but the last are alike."""
-    rows = -(-height // max(-(-height // most), wanted))
-    return [(row, min(rows, height - row)) for row in range(0, height, rows)]

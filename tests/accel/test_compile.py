@@ -270,9 +270,10 @@ def test_what_stays_inside_never_goes_to_memory(name: str, near: int) -> None:
     graph = built(name, ROOMY)
     kept, program = (compile_graph(graph, ROOMY, keep_tensors=keep) for keep in (True, False))
     assert len(kept.tensors) - len(program.tensors) == near
-    stores = [sum(each.opcode == Opcode.STORE for each in instructions(each_of, ROOMY))
+    stored = [sum(each.fields["rows"] * each.fields["words"]
+                  for each in instructions(each_of, ROOMY) if each.opcode == Opcode.STORE)
               for each_of in (kept, program)]
-    assert stores[0] > stores[1]
+    assert stored[0] > stored[1]
 
 
 def test_a_source_outlives_what_is_passed_on_block_by_block() -> None:
@@ -282,6 +283,27 @@ def test_a_source_outlives_what_is_passed_on_block_by_block() -> None:
     layouts = check(net.graph(), TIGHT).tensors
     source, target = (layouts[name] for name in ("input", "conv1"))
     assert source.start + source.size <= target.start
+
+
+def test_strips_are_passed_on_only_where_two_of_them_fit() -> None:
+    """The depthwise stage writes one while the pointwise stage has yet to read the one before."""
+    config = replace(ROOMY, name="refused", act_depth=128)
+    net = Builder(config, (9, 9, 16))
+    net.conv(net.depthwise(net.input, (1, 1)), 7)
+    with pytest.raises(CompileError, match="layer 'conv0': one output row needs act_depth >= 192"):
+        compile_graph(net.graph(), config)
+    check(net.graph(), replace(config, act_depth=256))
+
+
+def test_slices_of_a_strip_are_passed_on_together() -> None:
+    """A depthwise window larger than its half is summed in three slices; then comes its reader."""
+    config = replace(ROOMY, act_depth=128)
+    net = Builder(config, (3, 9, 16))
+    net.conv(net.depthwise(net.conv(net.input, 3), (9, 1)), 7)
+    program = check(net.graph(), config)
+    slices = [each for each in instructions(program, config)
+              if each.opcode == Opcode.GEMM and each.fields["accumulate"]]
+    assert len(slices) == 2
 
 
 def test_weights_that_stay_are_loaded_again_once_overwritten() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from accel.compile import compile_graph, emit
+from accel.compile import compile_graph, search
 from accel.compile.overlap import MOST_BLOCKS
 from accel.cost.cycles import Span, simulate
 from accel.cost.layers import total_cycles
@@ -50,7 +50,7 @@ def spans_by_layer(program: Program, config: AccelConfig, opcode: Opcode) -> lis
 
 def without_overlap(graph: Graph, config: AccelConfig, monkeypatch: pytest.MonkeyPatch) -> Program:
     with monkeypatch.context() as patch:
-        patch.setattr(emit, "overlapping", lambda jobs, config: None)
+        patch.setattr(search, "overlapping", lambda jobs, config: None)
         return compile_graph(graph, config)
 
 
