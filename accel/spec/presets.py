@@ -24,14 +24,14 @@ _ECP5 = AccelConfig(
 # The same array for networks that are larger than the chip: weights stream from memory outside.
 _ECP5_MEM = replace(
     _ECP5, name="ecp5-mem", act_depth=1024, weight_depth=512, param_depth=1024,
-    instruction_depth=1024, mem_depth=32768, vector_lanes=16)
+    instruction_depth=1024, mem_depth=65536, vector_lanes=16)
 
 # For fully connected layers, which use each weight once: all of them stay in the chip. So many
 # accumulators that the sums of 640 channels can be interrupted (`compile.overlap`).
 _ECP5_DENSE = replace(
     _ECP5, name="ecp5-dense", band_cols=8, depthwise=False, residual=False, act_depth=128,
     weight_depth=2048, offset_depth=128, acc_depth=64, out_depth=64, instruction_depth=256,
-    mem_depth=128, vector_lanes=4)
+    mem_depth=256, vector_lanes=4)
 
 PRESETS: dict[str, AccelConfig] = {config.name: config for config in (
     _TINY,
