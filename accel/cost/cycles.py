@@ -191,7 +191,7 @@ def gap(before: Instruction, instruction: Instruction, config: AccelConfig) -> i
             return ACCUMULATE_GAP
     if unit is Unit.VECTOR and instruction.fields.get("add") and before.fields["to_output"]:
         landing: int = import_module("rtl.vector").landing_cycles(config)
-        return max(GAP[unit], landing)
+        return max(GAP[unit], landing - 1)      # from the last step to the first
     return GAP[unit]
 
 
