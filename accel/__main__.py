@@ -1,8 +1,8 @@
 """``python -m accel``: compile, run and look into programs."""
 import argparse
-import runpy
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +10,28 @@ import numpy.typing as npt
 import torch
 from rich.table import Table
 
+from accel import classes
 from accel.compile import compile_graph
 from accel.console import console
 from accel.data import load_digits
-from accel.device import DeviceError
+from accel.device import Device, DeviceError
 from accel.emulate import Emulator
-from accel.graph import Tensor
+from accel.graph import IntArray, Tensor
 from accel.networks import LENETS, NETWORKS
 from accel.pretrained import accuracy, prepare
 from accel.program import Program
-from accel.quantize import quantize, quantize_values
+from accel.quantize import quantize_values
+from accel.sources import add_model, load_array, load_graph
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
-from accel.spec.isa import SUMMARY, Isa
+from accel.spec.isa import SUMMARY, WRAPPING, Isa
 from accel.spec.numerics import limits
 from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, config_from
 
 #: Inputs on which `check` runs a network whose data no package ships.
 CHECKED = 20
+#: What `run` runs on.
+DEVICES = ("emulator", "rtl")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,15 +56,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("compile", parents=[shared], help="network -> program")
-    command.add_argument("model", help=f"{', '.join(NETWORKS)}, or FILE.py:FUNCTION, a function "
-                         "without arguments that returns a torch module")
-    command.add_argument("--calibration", type=Path, help="float images (n, c, h, w) as .npy; "
-                         "needed with FILE.py:FUNCTION")
+    add_model(command)
     command.add_argument("-o", "--output", type=Path, required=True)
     command.set_defaults(command=_compile)
 
-    command = commands.add_parser("run", parents=[shared], help="run a program on the emulator")
+    command = commands.add_parser("run", parents=[shared], help="run a program")
     command.add_argument("program", type=Path)
+    command.add_argument("--on", choices=DEVICES, default=DEVICES[0],
+                         help="the emulator (default), or the RTL in Verilator")
     command.add_argument("--input", type=Path, required=True, help="images (n, c, h, w) as .npy, "
                          "float values or integer codes")
     command.add_argument("--output", type=Path, help="where to write the outputs, as .npy")
@@ -82,15 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compile(options: argparse.Namespace, config: AccelConfig) -> int:
-    if options.model in NETWORKS:
-        program = prepare(options.model, config, images=1).program
-    else:
-        model = _load_model(options.model)
-        if options.calibration is None:
-            raise InputError(f"{options.model} needs --calibration FILE.npy")
-        images = torch.from_numpy(_load_array(options.calibration))
-        graph = quantize(model, [images], config, options.model.split(":")[-1])
-        program = compile_graph(graph, config)
+    program = compile_graph(load_graph(options.model, options.calibration, config), config)
     program.save(options.output)
     print(f"{options.output}: {len(program.instructions())} instructions for config "
           f"{config.name} ({config.digest})")
@@ -98,30 +93,53 @@ def _compile(options: argparse.Namespace, config: AccelConfig) -> int:
 
 
 def _run(options: argparse.Namespace, config: AccelConfig) -> int:
-    program, images = Program.load(options.program), _load_array(options.input)
-    emulator = Emulator(config)
-    emulator.load(program)
-    source, target = program.tensors[program.input], program.tensors[program.output]
-    if images.ndim != 4 or images.shape[1:] != source.shape or not len(images):
-        raise InputError(f"{options.input}: shape must be (n, {', '.join(map(str, source.shape))})"
-                         f" with n >= 1, not {images.shape}")
-    low, high = limits(config.act_bits)
-    if np.issubdtype(images.dtype, np.floating):
-        if not np.isfinite(images).all():
-            raise InputError(f"{options.input}: values must be finite, but "
-                             f"{int((~np.isfinite(images)).sum())} are NaN or infinite")
-        tensor = Tensor(program.input, source.shape, source.scale, source.zero_point)
-        images = quantize_values(tensor, images.astype(np.float64), config.act_bits)
-    elif images.min() < low or images.max() > high:
-        raise InputError(f"{options.input}: codes must be in {low}..{high}, not "
-                         f"{images.min()}..{images.max()}")
-    codes = emulator.run(images.astype(np.int64))
-    outputs = target.scale * (codes - target.zero_point)
+    program, images = Program.load(options.program), load_array(options.input)
+    program.check(config)
+    codes = _codes(program, images, options.input, config)
+    target = program.tensors[program.output]
+    device = _device(options.on, config)
+    device.load(program)
+    outputs = classes.apply(program.host, target.scale * (device.run(codes) - target.zero_point))
     if options.output:
         np.save(options.output, outputs)
     for row in outputs.reshape(len(outputs), -1)[:10]:
         print(" ".join(f"{value:9.4f}" for value in row))
+    if device.counters:
+        print(f"{device.counters['cycles']:,} cycles for the last image")
     return 0
+
+
+def _codes(program: Program, images: npt.NDArray[np.generic], path: Path, config: AccelConfig,
+           ) -> IntArray:
+    """Codes ``(n, c, h, w)`` of what was read from ``path``."""
+    source = program.tensors[program.input]
+    if images.shape[1:] != source.shape or not len(images):
+        raise InputError(f"{path}: shape must be (n, {', '.join(map(str, source.shape))})"
+                         f" with n >= 1, not {images.shape}")
+    low, high = limits(config.act_bits)
+    if np.issubdtype(images.dtype, np.floating):
+        if not np.isfinite(images).all():
+            raise InputError(f"{path}: values must be finite, but "
+                             f"{int((~np.isfinite(images)).sum())} are NaN or infinite")
+        tensor = Tensor(program.input, source.shape, source.scale, source.zero_point)
+        return quantize_values(tensor, images.astype(np.float64), config.act_bits)
+    if images.min() < low or images.max() > high:
+        raise InputError(f"{path}: codes must be in {low}..{high}, not "
+                         f"{images.min()}..{images.max()}")
+    return images.astype(np.int64)
+
+
+def _device(name: str, config: AccelConfig) -> Device:
+    if name == "emulator":
+        return Emulator(config)
+    # By name and late: what simulates the RTL knows this package, and not the other way round.
+    native, verilator = import_module("sim.native"), import_module("sim.verilator")
+    try:
+        device: Device = native.NativeDevice(config)
+    # no g++, no Verilator
+    except (OSError, verilator.SimulatorError) as error:
+        raise DeviceError(f"cannot simulate the RTL: {error}") from None
+    return device
 
 
 def _check(options: argparse.Namespace, config: AccelConfig) -> int:
@@ -164,29 +182,8 @@ def _isa(_: argparse.Namespace, config: AccelConfig) -> int:
         for field in fields:
             sign = "signed" if field.signed else ""
             print(f"  {field.name:16} {field.bits:3} bits  {sign:6}  {field.doc}")
+    print(f"\n{WRAPPING}")
     return 0
-
-
-def _load_model(text: str) -> torch.nn.Module:
-    file, _, function = text.partition(":")
-    if not file.endswith(".py") or not function:
-        raise InputError(f"MODEL must be one of {', '.join(NETWORKS)} or FILE.py:FUNCTION, "
-                         f"not {text!r}")
-    try:
-        model = runpy.run_path(file)[function]()
-    except Exception as error:      # whatever the user's own code raises
-        raise InputError(f"cannot load model {text}: {type(error).__name__}: {error}") from None
-    if not isinstance(model, torch.nn.Module):
-        raise InputError(f"{text} must return a torch.nn.Module, not {type(model).__name__}")
-    return model
-
-
-def _load_array(path: Path) -> npt.NDArray[np.generic]:
-    try:
-        array: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read array {path}: {error}") from None
-    return array
 
 
 if __name__ == "__main__":

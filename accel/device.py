@@ -17,7 +17,7 @@ class DeviceError(RuntimeError):
 class Device(Protocol):
     """Runs programs of one configuration."""
 
-    counters: Mapping[str, int]   # of the last image: cycles, gemm_busy, vector_busy
+    counters: Mapping[str, int]   # of the last image: cycles, and each unit's busy and stall
 
     def load(self, program: Program) -> None:
         """Make ``program`` the one to run; `program.ProgramError` if it is for another config."""
@@ -29,10 +29,10 @@ class Device(Protocol):
         """Codes of a stored tensor as the last run left it."""
 
 
-def padded_elements(layout: Layout, codes: IntArray) -> IntArray:
-    """Elements from ``layout.start`` on that hold an image ``(c, h, w)`` and its halo."""
-    (rows, cols), shape = layout.padding, layout.shape
-    if codes.shape != shape:
-        raise DeviceError(f"an image must have shape {shape}, not {codes.shape}")
-    return np.pad(codes, ((0, 0), (rows, rows), (cols, cols)),
-                  constant_values=layout.zero_point).reshape(-1)
+def input_elements(layout: Layout, codes: IntArray) -> IntArray:
+    """The ``layout.size`` elements from ``layout.start`` on that hold an image ``(c, h, w)``."""
+    if codes.shape != layout.shape:
+        raise DeviceError(f"an image must have shape {layout.shape}, not {codes.shape}")
+    elements: IntArray = np.full(layout.size, layout.zero_point, np.int64)
+    elements[layout.addresses() - layout.start] = codes
+    return elements

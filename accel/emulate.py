@@ -2,30 +2,46 @@
 
 Written from the instruction set and `spec.numerics` alone; it shares nothing with `golden`.
 """
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from accel.circuits.store import truth_table
-from accel.device import DeviceError, IntArray, padded_elements
+from accel.device import DeviceError, IntArray, input_elements
 from accel.program import Program
 from accel.spec import numerics
 from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
-from accel.spec.isa import UNIT_OF, Instruction, Isa, Opcode, Unit, stray_tokens
-from accel.spec.link import Space
-from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+from accel.spec.isa import MOST_TOKENS, UNIT_OF, Instruction, Isa, Opcode, Target, Unit
+from accel.spec.link import Space, offset_bits
+from accel.spec.numerics import SHIFT_BITS
 
-BATCH = 250     # images at a time; bounds the memory
+BATCH = 50      # images at a time; bounds the memory
+#: Which of the units that could go on does. Any choice must give the same result.
+Order = Callable[[Sequence[tuple[int, Unit]]], int]
+
+
+def in_program_order(ready: Sequence[tuple[int, Unit]]) -> int:
+    """The unit whose instruction comes first in the program; ``ready`` holds index and unit."""
+    return min(range(len(ready)), key=lambda place: ready[place][0])
 
 
 class Emulator:
-    """A `device.Device` in numpy."""
+    """A `device.Device` in numpy.
+
+    Parameters
+    ----------
+    config
+        The accelerator.
+    order
+        Picks the next unit among those whose instruction has its tokens.
+    """
 
     counters: Mapping[str, int] = {}
 
-    def __init__(self, config: AccelConfig) -> None:
-        self.config, self.isa = config, Isa(config)
+    def __init__(self, config: AccelConfig, order: Order = in_program_order) -> None:
+        self.config, self.isa, self.order = config, Isa(config), order
         cell = config.cell_spec
         #: Per operation and code, the weight and whether its term counts.
         self._decoded = {
@@ -42,13 +58,25 @@ class Emulator:
         memories: dict[Space, dict[int, int]] = {space: {} for space in Space}
         for image in program.images:
             memories[image.space].update(enumerate(image.words, start=image.address))
-        self._tiles = _decode_tiles(memories[Space.WEIGHT], self.config)
-        self._params = _decode_params(memories[Space.PARAM], self.config)
+        c = self.config
+        self._weight_rows = np.full((c.weight_depth * c.row_slots, c.cols),
+                                    (1 << c.weight_bits) - 1, np.int64)
+        for address, word in memories[Space.WEIGHT].items():
+            self._weight_rows[address] = _fields(word, c.weight_bits, c.cols)
+        #: What memory holds beside activations: rows of weight tiles.
+        self._stored_rows = {address: _fields(word, c.weight_bits, c.cols)
+                             for address, word in memories[Space.MEMORY].items()}
+        self._offsets = np.zeros((c.offset_depth, c.rows), np.int64)
+        for address, word in memories[Space.OFFSET].items():
+            self._offsets[address] = _fields(word, offset_bits(c), c.rows)
+        self._params = [[(0, 0, 1)] * c.param_lanes] * c.param_depth
+        for address, word in memories[Space.PARAM].items():
+            self._params[address] = _params(word, c)
         self._instructions = [self.isa.decode(word)
                               for _, word in sorted(memories[Space.INSTRUCTION].items())]
 
     def run(self, codes: IntArray) -> IntArray:
-        """See `device.Device.run`; memory outside the input is arbitrary (here zero)."""
+        """See `device.Device.run`; what nobody wrote is arbitrary: here the largest code."""
         outputs = [self._run_batch(codes[n:n + BATCH]) for n in range(0, len(codes), BATCH)]
         return np.concatenate(outputs)
 
@@ -59,43 +87,118 @@ class Emulator:
 
     def read_all(self, tensor: str) -> IntArray:
         """Codes ``(n, c, h, w)`` of a stored tensor, of the last batch."""
-        codes: IntArray = self._act[:, self.program.tensors[tensor].addresses()]
+        addresses = self.program.tensors[tensor].addresses()
+        lanes = self.config.word_lanes
+        codes: IntArray = self._memory[:, addresses // lanes, addresses % lanes]
         return codes
 
     def _run_batch(self, codes: IntArray) -> IntArray:
-        c = self.config
-        self._act = np.zeros((len(codes), c.act_elements), np.int64)
-        self._acc = np.zeros((len(codes), c.acc_depth, c.cols), np.int64)
+        c, images = self.config, len(codes)
+        _, unknown = numerics.limits(c.act_bits)
+        self._memory, self._act, self._out = (
+            np.full((images, depth, c.word_lanes), unknown, np.int64)
+            for depth in (c.mem_depth, c.act_depth, c.out_depth))
+        self._acc = np.full((images, c.acc_depth, c.cols), unknown, np.int64)
         layout = self.program.tensors[self.program.input]
         for n, image in enumerate(codes):
-            elements = padded_elements(layout, image)
-            self._act[n, layout.start:layout.start + len(elements)] = elements
-        tokens = {Unit.GEMM: 0, Unit.VECTOR: 0}     # given by each unit, not yet taken
+            words = input_elements(layout, image).reshape(-1, c.word_lanes)
+            first = layout.start // c.word_lanes
+            self._memory[n, first:first + len(words)] = words
         execute: dict[Opcode, Callable[..., None]] = {
-            Opcode.GEMM: self._gemm, Opcode.VECTOR: self._vector, Opcode.FILL: self._fill}
+            Opcode.LOAD: self._load, Opcode.GEMM: self._gemm, Opcode.VECTOR: self._vector,
+            Opcode.STORE: self._store}
+        for instruction in self._schedule():
+            execute[instruction.opcode](**instruction.fields)
+        return self.read_all(self.program.output)
+
+    def _schedule(self) -> list[Instruction]:
+        """The instructions up to FINISH in an order that the tokens allow."""
+        queues: dict[Unit, deque[int]] = {unit: deque() for unit in Unit}
         for index, instruction in enumerate(self._instructions):
             if instruction.opcode == Opcode.FINISH:
                 break
-            _exchange(tokens, instruction, index)
-            execute[instruction.opcode](**instruction.fields)
-        if any(tokens.values()):
-            raise DeviceError(f"program {self.program.name!r} leaves tokens over: {tokens}")
-        return self.read_all(self.program.output)
+            queues[UNIT_OF[instruction.opcode]].append(index)
+        tokens: Counter[tuple[Unit, Unit]] = Counter()      # given by one, for the other
+        done = []
+        while any(queues.values()):
+            ready = [(queue[0], unit) for unit, queue in queues.items()
+                     if queue and _may_start(self._instructions[queue[0]], unit, tokens)]
+            if not ready:
+                heads = "; ".join(f"{queue[0]} ({self._instructions[queue[0]]})"
+                                  for queue in queues.values() if queue)
+                raise DeviceError(f"program {self.program.name!r} deadlocks: every unit waits "
+                                  f"for a token, at instructions {heads}")
+            index, unit = ready[self.order(ready)]
+            queues[unit].popleft()
+            _exchange(self._instructions[index], unit, tokens)
+            done.append(self._instructions[index])
+        if left := {f"{giver.name} to {taker.name}": count
+                    for (giver, taker), count in tokens.items() if count}:
+            raise DeviceError(f"program {self.program.name!r} leaves tokens over: {left}")
+        return done
 
-    def _gemm(self, *, weight_base: int, tiles: int, act_base: int, rows: int, row_stride: int,
-              cols: int, col_stride: int, acc_base: int, accumulate: int, distance: int = 0,
-              ) -> None:
-        places = (act_base + np.arange(rows)[:, None] * row_stride
-                  + np.arange(cols) * col_stride).reshape(-1, 1)
-        acc = self._acc[:, acc_base:acc_base + len(places)]
-        if not accumulate:
-            acc[:] = 0
-        operation = self.config.cell_spec.operations[distance]
-        for offsets, codes in self._tiles[weight_base:weight_base + tiles]:
-            acc += self._terms(self._act[:, places + offsets], codes, operation)
+    def _load(self, *, target: int, mem_base: int, rows: int, mem_row_stride: int, words: int,
+              base: int, row_stride: int, top: int, bottom: int, left: int, right: int,
+              value: int) -> None:
+        if target == Target.WEIGHT:
+            for row in range(rows):
+                for word in range(words):
+                    place = (base + row * row_stride + word) % len(self._weight_rows)
+                    self._weight_rows[place] = self._stored_rows[
+                        mem_base + row * mem_row_stride + word]
+            return
+        scratchpad = self._act if target == Target.ACTIVATION else self._out
+        lanes = self.config.word_lanes
+        height, width = top + rows + bottom, left + words + right
+        block = np.full((len(scratchpad), height, width, lanes), value, np.int64)
+        source = _grid(mem_base, (rows, mem_row_stride), (words, 1))
+        self._in_memory(source)
+        block[:, top:top + rows, left:left + words] = self._memory[:, source]
+        places = _grid(base, (height, row_stride), (width, 1))
+        places = (_wrapped(places, base, self.config.act_depth) if target == Target.ACTIVATION
+                  else places % self.config.out_depth)
+        scratchpad[:, places] = block
+
+    def _store(self, *, out_base: int, rows: int, row_stride: int, words: int, mem_base: int,
+               mem_row_stride: int) -> None:
+        target = _grid(mem_base, (rows, mem_row_stride), (words, 1))
+        self._in_memory(target)
+        source = _grid(out_base, (rows, row_stride), (words, 1)) % self.config.out_depth
+        self._memory[:, target] = self._out[:, source]
+
+    def _gemm(self, *, weight_base: int, tiles: int, groups: int, tiles_outer: int,
+              offset_base: int, act_base: int, act_group_stride: int, rows: int, row_stride: int,
+              cols: int, col_stride: int, acc_base: int, acc_group_stride: int, accumulate: int,
+              depthwise: int = 0, distance: int = 0) -> None:
+        c = self.config
+        if groups > 1 and acc_group_stride < rows * cols:
+            raise self._refusal(f"a GEMM whose {groups} groups of {rows * cols} accumulators lie "
+                                f"{acc_group_stride} apart")
+        if (extent := rows * cols + (groups - 1) * acc_group_stride) > c.acc_depth:
+            raise self._refusal(f"a GEMM over {extent} accumulators, of which there are "
+                                f"{c.acc_depth}")
+        operation = c.cell_spec.operations[distance]
+        offsets = self._offsets[(offset_base + np.arange(tiles)) % c.offset_depth].reshape(-1)
+        weights = self._weight_rows.reshape(c.weight_depth, c.row_slots, c.cols)[:, :c.rows]
+        for group in range(groups):
+            order = [weight_base + (tile * groups + group if tiles_outer else group * tiles + tile)
+                     for tile in range(tiles)]
+            codes = weights[np.array(order) % c.weight_depth].reshape(-1, c.cols)
+            first = act_base + group * act_group_stride
+            places = _wrapped(_grid(first, (rows, row_stride), (cols, col_stride)).reshape(-1, 1)
+                              + offsets, act_base, c.act_elements)
+            words = self._act[:, places // c.word_lanes]
+            if depthwise:
+                sums = self._lane_terms(words[..., :c.cols], codes, operation)
+            else:
+                lanes = np.broadcast_to(places % c.word_lanes, words.shape[:-1])
+                x = np.take_along_axis(words, lanes[..., None], axis=-1)[..., 0]
+                sums = self._terms(x, codes, operation)
+            acc = (acc_base + group * acc_group_stride + np.arange(len(places))) % c.acc_depth
+            self._acc[:, acc] = (self._acc[:, acc] if accumulate else 0) + sums
 
     def _terms(self, x: IntArray, codes: IntArray, operation: Operation) -> IntArray:
-        """Sums ``(n, places, cols)`` of what the elements add for ``x (n, places, rows)``."""
+        """Sums ``(n, places, cols)`` of what the elements add for ``x (n, places, taps)``."""
         weights, counts = self._decoded[operation]
         if operation is Operation.PRODUCT:
             # float64 products are exact: |sum| < 2**40, far below 2**53, and BLAS is fast
@@ -107,24 +210,50 @@ class Emulator:
             total -= abs(x[..., row, None] - weights[taps]) * counts[taps]
         return total
 
-    def _vector(self, *, acc_base: int, rows: int, row_stride: int, cols: int, col_stride: int,
-                win_rows: int, win_row_stride: int, win_cols: int, win_col_stride: int,
-                param_base: int, groups: int, out_base: int, out_row_stride: int,
-                out_col_stride: int, activation: int, zero_point: int) -> None:
+    def _lane_terms(self, x: IntArray, codes: IntArray, operation: Operation) -> IntArray:
+        """As `_terms`, for ``x (n, places, taps, cols)``: each column its own activations."""
+        weights, counts = self._decoded[operation]
+        terms = (x * weights[codes] if operation is Operation.PRODUCT
+                 else -abs(x - weights[codes]) * counts[codes])
+        sums: IntArray = terms.sum(axis=-2)
+        return sums
+
+    def _vector(self, *, acc_base: int, groups: int, acc_group_stride: int, lane_groups: int,
+                rows: int, row_stride: int, cols: int, col_stride: int, win_rows: int,
+                win_row_stride: int, win_cols: int, win_col_stride: int, param_base: int,
+                to_activation: int, to_output: int, out_base: int, out_row_stride: int,
+                out_col_stride: int, activation: int, zero_point: int, low: int, high: int,
+                add: int = 0, add_base: int = 0, **sum_of: int) -> None:
         c = self.config
-        row, col, win_row, win_col = np.ogrid[:rows, :cols, :win_rows, :win_cols]
-        places = (acc_base + row * row_stride + col * col_stride
-                  + win_row * win_row_stride + win_col * win_col_stride)
-        words = out_base + row * out_row_stride + col * out_col_stride
+        if low > high:
+            raise self._refusal(f"a VECTOR whose low = {low} is above its high = {high}")
+        if add and win_rows * win_cols > 1:
+            raise self._refusal(f"a VECTOR that adds and has windows of {win_rows} x {win_cols}")
+        steps = c.vector_lanes // c.param_lanes
+        windows = _grid(acc_base, (rows, row_stride), (cols, col_stride),
+                        (win_rows, win_row_stride), (win_cols, win_col_stride))
+        words = _grid(0, (rows, out_row_stride), (cols, out_col_stride))
         for group in range(groups):
-            for lane in range(c.vector_lanes):
-                channel = group * c.vector_lanes + lane
-                bias, multiplier, shift = self._params[param_base + group][lane]
-                # lanes beyond the last column compute something that nothing reads
-                acc: IntArray = self._acc[:, places, min(channel, c.cols - 1)]
-                code = numerics.requantize(acc + bias, multiplier, shift, zero_point, c.act_bits)
+            for lane_group in range(lane_groups):
+                first = param_base + (group * lane_groups + lane_group) * steps
+                params = [entry for word in range(steps)
+                          for entry in self._params[(first + word) % c.param_depth]]
+                lanes = slice(lane_group * c.vector_lanes, (lane_group + 1) * c.vector_lanes)
+                acc = self._acc[:, (windows + group * acc_group_stride) % c.acc_depth, lanes]
+                bias, multiplier, shift = np.array(params[:acc.shape[-1]], np.int64).T
+                code = numerics.requantize(acc + bias, multiplier, shift, zero_point, c.act_bits,
+                                           c.rounding)
                 code = self._activate(code, activation, zero_point)
-                self._act[:, words[..., 0, 0] * c.word_lanes + channel] = code.max(axis=(3, 4))
+                if add:
+                    other = self._out[:, (add_base + group + words) % c.out_depth, lanes]
+                    code = _sum(code, other[:, :, :, None, None, :acc.shape[-1]], c, **sum_of)
+                code = np.clip(code, low, high).max(axis=(3, 4))
+                filled = slice(lanes.start, lanes.start + code.shape[-1])
+                where = out_base + group + words
+                if to_activation:
+                    self._act[:, _wrapped(where, out_base, c.act_depth), filled] = code
+                if to_output:
+                    self._out[:, where % c.out_depth, filled] = code
 
     def _activate(self, code: IntArray, activation: int, zero_point: int) -> IntArray:
         if not activation:
@@ -137,53 +266,73 @@ class Emulator:
         result: IntArray = table[code & ((1 << bits) - 1)]
         return result
 
-    def _fill(self, *, out_base: int, words: int, value: int) -> None:
-        lanes = self.config.word_lanes
-        self._act[:, out_base * lanes:(out_base + words) * lanes] = value
+    def _refusal(self, what: str) -> DeviceError:
+        """An error for an instruction that means nothing."""
+        return DeviceError(f"program {self.program.name!r} has {what}")
+
+    def _in_memory(self, addresses: IntArray) -> None:
+        if addresses.size and addresses.max() >= self.config.mem_depth:
+            raise DeviceError(f"program {self.program.name!r} addresses memory at "
+                              f"{addresses.max()}, which has {self.config.mem_depth} words")
 
 
-def _exchange(tokens: dict[Unit, int], instruction: Instruction, index: int) -> None:
-    """Take and give tokens; program order is one legal order, so none may be missing."""
-    unit = UNIT_OF[instruction.opcode]
-    if stray := instruction.tokens & set(stray_tokens(unit)):
-        raise DeviceError(f"instruction {index} ({instruction}) has {', '.join(sorted(stray))}, "
-                          f"but {unit.name} has no such neighbour")
-    for flag, step in (("pop_prev", -1), ("pop_next", 1)):
-        if flag in instruction.tokens:
-            giver = Unit(unit + step)
-            if not tokens[giver]:
-                raise DeviceError(f"instruction {index} ({instruction}) waits for a token that "
-                                  f"nothing before it gives")
-            tokens[giver] -= 1
-    tokens[unit] += sum(flag in instruction.tokens for flag in ("push_prev", "push_next"))
+def _grid(base: int, *loops: tuple[int, int]) -> IntArray:
+    """Addresses of nested loops, each given by count and stride, outermost first."""
+    address: IntArray = np.array(base, np.int64)
+    for count, stride in loops:
+        address = address[..., None] + np.arange(count) * stride
+    return address
 
 
-def _decode_tiles(words: Mapping[int, int], config: AccelConfig,
-                  ) -> list[tuple[IntArray, IntArray]]:
-    """Per tile its row offsets ``(rows,)`` and weight codes ``(rows, cols)``."""
-    bits, cols = config.weight_bits, config.cols
-    tiles = []
-    for tile in range(max(words, default=-1) // config.row_slots + 1):
-        rows = [words.get(tile * config.row_slots + row, 0) for row in range(config.rows)]
-        codes = [[word >> (bits * col) & ((1 << bits) - 1) for col in range(cols)]
-                 for word in rows]
-        tiles.append((np.array([word >> (bits * cols) for word in rows], np.int64),
-                      np.array(codes, np.int64)))
-    return tiles
+def _wrapped(places: IntArray, base: int, depth: int) -> IntArray:
+    """Places in the half of the activation scratchpad in which ``base`` lies."""
+    half = depth // 2
+    return (base // half * half + places % half) % depth
 
 
-def _decode_params(words: Mapping[int, int], config: AccelConfig,
-                   ) -> list[list[tuple[int, int, int]]]:
-    """Per word, per lane: bias, multiplier, shift."""
-    bits = config.acc_bits + MULTIPLIER_BITS + SHIFT_BITS
+def _sum(own: IntArray, other: IntArray, config: AccelConfig, *, own_zero_point: int,
+         own_multiplier: int, other_zero_point: int, other_multiplier: int, add_shift: int,
+         add_zero_point: int, own_shift: int = 0, other_shift: int = 0, add_multiplier: int = 1,
+         ) -> IntArray:
+    return numerics.add((own, other), (own_zero_point, other_zero_point),
+                        (own_multiplier, other_multiplier), (own_shift, other_shift),
+                        add_multiplier, add_shift, add_zero_point, config.act_bits,
+                        config.rounding)
 
-    def entry(word: int) -> tuple[int, int, int]:
-        bias = word & ((1 << config.acc_bits) - 1)
+
+def _partners(instruction: Instruction, unit: Unit, verb: str) -> list[Unit]:
+    return [unit.neighbour(step) for flag, step in ((f"{verb}_prev", -1), (f"{verb}_next", 1))
+            if flag in instruction.tokens]
+
+
+def _may_start(instruction: Instruction, unit: Unit, tokens: Counter[tuple[Unit, Unit]]) -> bool:
+    return all(tokens[giver, unit] for giver in _partners(instruction, unit, "pop"))
+
+
+def _exchange(instruction: Instruction, unit: Unit, tokens: Counter[tuple[Unit, Unit]]) -> None:
+    for giver in _partners(instruction, unit, "pop"):
+        tokens[giver, unit] -= 1
+    for taker in _partners(instruction, unit, "push"):
+        tokens[unit, taker] += 1
+        if tokens[unit, taker] > MOST_TOKENS:
+            raise DeviceError(f"more than {MOST_TOKENS} tokens under way from {unit.name} to "
+                              f"{taker.name}")
+
+
+def _fields(word: int, bits: int, count: int) -> list[int]:
+    """``count`` unsigned fields of a word, the first in its low bits."""
+    return [word >> (bits * index) & ((1 << bits) - 1) for index in range(count)]
+
+
+def _params(word: int, config: AccelConfig) -> list[tuple[int, int, int]]:
+    """Per lane: bias, multiplier, shift."""
+    entries = []
+    for entry in _fields(word, config.acc_bits + config.multiplier_bits + SHIFT_BITS,
+                         config.param_lanes):
+        bias = entry & ((1 << config.acc_bits) - 1)
         bias -= (bias >> (config.acc_bits - 1)) << config.acc_bits
-        word >>= config.acc_bits
+        entry >>= config.acc_bits
         # a lane without a channel holds zeros; the hardware's result for it is never read
-        return bias, word & ((1 << MULTIPLIER_BITS) - 1), max(1, word >> MULTIPLIER_BITS
-                                                              & ((1 << SHIFT_BITS) - 1))
-
-    return [[entry(word >> (lane * bits)) for lane in range(config.vector_lanes)]
-            for _, word in sorted(words.items())]
+        entries.append((bias, entry & ((1 << config.multiplier_bits) - 1),
+                        max(1, entry >> config.multiplier_bits & ((1 << SHIFT_BITS) - 1))))
+    return entries

@@ -65,6 +65,13 @@ class Conv2d:
         return (self.input,)
 
     @property
+    def macs(self) -> int:
+        """Multiply-accumulates per image, padding included; a mean or a copy has none."""
+        if self.groups == len(self.weight) > 1 and (self.weight == 1).all():
+            return 0
+        return self.weight.size * self.output.shape[1] * self.output.shape[2]
+
+    @property
     def extent(self) -> tuple[int, int]:
         """Rows and columns that a dilated kernel spans."""
         _, _, *kernel = self.weight.shape
@@ -151,11 +158,15 @@ Node = Conv2d | Add | Activation | Clamp | MaxPool2d | Concat
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in execution order; each reads ``input`` or the output of an earlier node."""
+    """Nodes in execution order; each reads ``input`` or the output of an earlier node.
+
+    ``host`` names what the host computes from the output, in order (`classes.OPERATORS`).
+    """
 
     name: str
     input: Tensor
     nodes: tuple[Node, ...]
+    host: tuple[str, ...] = ()
 
     @property
     def output(self) -> Tensor:
@@ -165,8 +176,7 @@ class Graph:
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates per image, padding included."""
-        return sum(node.weight.size * node.output.shape[1] * node.output.shape[2]
-                   for node in self.nodes if isinstance(node, Conv2d))
+        return sum(node.macs for node in self.nodes if isinstance(node, Conv2d))
 
     def verify(self, config: AccelConfig) -> None:
         """`accel.verify.verify`: `GraphError` lists every fault."""

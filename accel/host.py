@@ -4,20 +4,24 @@ Each conversation is a generator that yields request frames and is sent reply fr
 one piece of code drives a serial port, a simulator's coroutine, or anything else that carries
 bytes. `converse` runs one over a plain function.
 """
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import numpy as np
 
-from accel.device import DeviceError, IntArray, padded_elements
+from accel.device import DeviceError, IntArray, input_elements
 from accel.program import Layout, Program
 from accel.spec import link
 from accel.spec.config import AccelConfig
 from accel.spec.link import FaultCode, Register, Space, Status
 
 Conversation = Generator[bytes, bytes, "IntArray"]
+Transfer = Generator[bytes, bytes, bytes]
 POLLS = 1_000_000       # of CONTROL before a run counts as hung
-COUNTERS = {"cycles": Register.CYCLES, "gemm_busy": Register.GEMM_BUSY,
-            "vector_busy": Register.VECTOR_BUSY}
+#: Counters of a run, by name: cycles, and each unit's busy and stall.
+COUNTERS = {register.name.lower(): register
+            for register in Register if Register.CYCLES <= register <= Register.STORE_STALL}
+#: Words that one frame more costs about as much as; such gaps are read along.
+GAP_WORDS = 4
 NOTHING: IntArray = np.zeros(0, np.int64)
 
 
@@ -75,15 +79,15 @@ def load(program: Program, config: AccelConfig) -> Conversation:
         raise DeviceError(f"the core was built for config {digest}, but program "
                           f"{program.name!r} and config {config.name!r} are {config.digest}")
     for image in program.images:
-        yield from write_words(config, image.space, image.address, list(image.words))
+        yield from write_words(config, image.space, image.address, image.words)
     return NOTHING
 
 
 def infer(program: Program, config: AccelConfig, codes: IntArray) -> Conversation:
     """Run one image: codes ``(c, h, w)`` to output codes ``(c, h, w)``."""
     layout = program.tensors[program.input]
-    elements = padded_elements(layout, codes) % (1 << config.act_bits)
-    yield from write_words(config, Space.ACTIVATION, layout.start, elements.tolist())
+    words = pack_lanes(input_elements(layout, codes), config)
+    yield from write_bytes(config, Space.MEMORY, layout.start // config.word_lanes, words)
     yield from write_words(config, Space.REGISTER, Register.CONTROL, [0])
     for _ in range(POLLS):
         running, fault, index = yield from read_words(
@@ -103,38 +107,78 @@ def read_counters(config: AccelConfig) -> Conversation:
 
 
 def read_tensor(layout: Layout, config: AccelConfig) -> Conversation:
-    """Codes of a stored tensor, ``(c, h, w)``."""
+    """Codes of a stored tensor, ``(c, h, w)``, from the words of memory that hold some."""
     addresses = layout.addresses()
-    first, last = int(addresses.min()), int(addresses.max())
-    span = yield from read_words(config, Space.ACTIVATION, first, last - first + 1)
-    half = 1 << (config.act_bits - 1)
-    codes: IntArray = (span[addresses - first] + half) % (2 * half) - half
+    words, lanes = np.divmod(addresses, config.word_lanes)
+    wanted, place = np.unique(words, return_inverse=True)
+    breaks = np.flatnonzero(np.diff(wanted) > GAP_WORDS) + 1
+    spans = []
+    for run in np.split(wanted, breaks):
+        first, last = int(run[0]), int(run[-1])
+        data = yield from read_bytes(config, Space.MEMORY, first, last - first + 1)
+        spans.append(unpack_lanes(data, config)[run - first])
+    codes: IntArray = np.concatenate(spans)[place.reshape(addresses.shape), lanes]
+    return codes
+
+
+def pack_lanes(elements: IntArray, config: AccelConfig) -> bytes:
+    """Whole words of activation codes as they go over the link."""
+    bits = (elements.reshape(-1, config.word_lanes, 1) >> np.arange(config.act_bits) & 1)
+    rows = bits.reshape(len(bits), -1).astype(np.uint8)
+    packed = np.packbits(rows, axis=1, bitorder="little")
+    size = link.word_bytes(config, Space.MEMORY)
+    return np.pad(packed, ((0, 0), (0, size - packed.shape[1]))).tobytes()
+
+
+def unpack_lanes(data: bytes, config: AccelConfig) -> IntArray:
+    """Inverse of `pack_lanes`: codes ``(words, lanes)``."""
+    size = link.word_bytes(config, Space.MEMORY)
+    rows = np.unpackbits(np.frombuffer(data, np.uint8).reshape(-1, size), axis=1,
+                         bitorder="little")
+    bits = rows[:, :config.word_lanes * config.act_bits].reshape(
+        len(rows), config.word_lanes, config.act_bits)
+    weights = 1 << np.arange(config.act_bits, dtype=np.int64)
+    weights[-1] *= -1       # two's complement
+    codes: IntArray = bits.astype(np.int64) @ weights
     return codes
 
 
 def read_words(config: AccelConfig, space: Space, address: int, count: int) -> Conversation:
-    """``count`` words of a space, in as many frames as it takes."""
+    """``count`` words of a space; of at most 63 bits, as arrays hold no more."""
     size = link.word_bytes(config, space)
-    words: list[int] = []
-    while len(words) < count:
-        step = min(count - len(words), config.frame_bytes // size)
-        data = yield from _request(link.read_request(space, address + len(words), step))
-        words += [int.from_bytes(data[n:n + size], "little") for n in range(0, len(data), size)]
-    return np.array(words, np.int64)
+    data = yield from read_bytes(config, space, address, count)
+    return np.array([int.from_bytes(data[n:n + size], "little")
+                     for n in range(0, len(data), size)], np.int64)
 
 
-def write_words(config: AccelConfig, space: Space, address: int, words: list[int],
+def read_bytes(config: AccelConfig, space: Space, address: int, count: int) -> Transfer:
+    """``count`` words of a space as bytes, in as few frames as it takes."""
+    most = config.frame_bytes // link.word_bytes(config, space)
+    data = bytearray()
+    for first in range(0, count, most):
+        data += yield from _request(link.read_request(
+            space, address + first, min(most, count - first)))
+    return bytes(data)
+
+
+def write_words(config: AccelConfig, space: Space, address: int, words: Sequence[int],
                 ) -> Conversation:
-    """Write words of a space, in as many frames as it takes."""
+    """Write words of a space, in as few frames as it takes."""
+    data = link.pack_words(words, link.word_bytes(config, space))
+    return (yield from write_bytes(config, space, address, data))
+
+
+def write_bytes(config: AccelConfig, space: Space, address: int, data: bytes) -> Conversation:
+    """Write words that are given as bytes."""
     size = link.word_bytes(config, space)
-    step = config.frame_bytes // size
-    for n in range(0, len(words), step):
-        data = link.pack_words(words[n:n + step], size)
-        yield from _request(link.write_request(space, address + n, data))
+    step = config.frame_bytes // size * size
+    for first in range(0, len(data), step):
+        yield from _request(link.write_request(space, address + first // size,
+                                               data[first:first + step]))
     return NOTHING
 
 
-def _request(body: bytes) -> Generator[bytes, bytes, bytes]:
+def _request(body: bytes) -> Transfer:
     reply = yield link.seal(body)
     try:
         status, *data = link.unseal(reply)

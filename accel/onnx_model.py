@@ -58,7 +58,8 @@ def import_onnx(model: onnx.ModelProto | str | Path, config: AccelConfig) -> Gra
     if faults or problem or output is None or scope.input is None:
         raise OnnxError("cannot import the model: " + "; ".join(faults or [problem])
                         + f". Supported operators: {', '.join(SUPPORTED)}")
-    graph = Graph(proto.graph.name or "onnx", scope.input, _needed(scope.nodes, output))
+    graph = Graph(proto.graph.name or "onnx", scope.input, _needed(scope.nodes, output),
+                  _host(scope.values[target.name]))
     verify(graph, config)
     return graph
 
@@ -210,6 +211,11 @@ def _output(scope: Scope, name: str) -> tuple[Tensor | None, str]:
         scope.nodes += nodes
         return tensor, ""
     return None, f"output {name!r} must be quantized"
+
+
+def _host(value: Value) -> tuple[str, ...]:
+    """What is left to the host."""
+    return value.operators if isinstance(value, Host) else ()
 
 
 def _needed(nodes: list[Node], output: Tensor) -> tuple[Node, ...]:

@@ -14,7 +14,7 @@ import onnx
 
 from accel import onnx_linear as linear
 from accel.graph import IntArray
-from accel.onnx_call import CODE_TYPES, Call, indices, natural, same_values
+from accel.onnx_call import CODE_TYPES, Call, indices, natural, same_values, shape_of
 from accel.onnx_values import (
     Codes,
     Constant,
@@ -278,10 +278,14 @@ def _shape_of(call: Call) -> Value:
 
 def _host(call: Call) -> Value:
     value = call.given(0)
-    if isinstance(value, Host):
-        return replace(value, operators=(*value.operators, call.node.op_type))
-    codes = value if isinstance(value, Codes) else call.stored(0)
-    return Host(codes.index, codes.tensor, (call.node.op_type,))
+    codes = value if isinstance(value, Codes | Host) else call.stored(0)
+    shape, axis = codes.index.shape, call.attributes.get("axis", HOST_AXES[call.node.op_type])
+    if (axis := axis % (len(shape) + 1)) == 0 or shape[axis - 1] != codes.index.size:
+        raise OnnxError(f"must be over the classes, not over axis {axis} of {shape_of(codes)}")
+    operator = HOST_OPERATORS[call.node.op_type]
+    if isinstance(codes, Host):
+        return replace(codes, operators=(*codes.operators, operator))
+    return Host(codes.index, codes.tensor, (operator,))
 
 
 #: Operators that may read zero padding: those that pass it on, and those that have their own.
@@ -291,6 +295,10 @@ BORDERED = ("Pad", "QuantizeLinear", "DequantizeLinear", "Identity", "Dropout", 
 VIEWS = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 FUNCTIONS = {"Tanh": "tanh", "Sigmoid": "sigmoid", "Selu": "selu", "Elu": "elu", "Gelu": "gelu",
              "Softplus": "softplus", "HardSigmoid": "hardsigmoid", "HardSwish": "hardswish"}
+#: What the host does: its name here, and the axis where none is given (since operator set 13).
+HOST_OPERATORS = {"Softmax": "softmax", "QLinearSoftmax": "softmax", "LogSoftmax": "log_softmax",
+                  "ArgMax": "argmax"}
+HOST_AXES = {"Softmax": -1, "QLinearSoftmax": -1, "LogSoftmax": -1, "ArgMax": 0}
 HANDLERS: dict[str, Handler] = {
     "QuantizeLinear": _quantize, "DequantizeLinear": _dequantize,
     "Conv": linear.conv, "Gemm": linear.gemm, "MatMul": linear.matmul,
@@ -303,6 +311,6 @@ HANDLERS: dict[str, Handler] = {
     "QLinearGlobalAveragePool": linear.qlinear_global_average_pool,
     "QLinearSigmoid": _qlinear_sigmoid,
     "Pad": _pad, "Identity": _pass, "Dropout": _pass, "Shape": _shape_of,
-    "Softmax": _host, "LogSoftmax": _host, "ArgMax": _host, "QLinearSoftmax": _host,
+    **dict.fromkeys(HOST_OPERATORS, _host),
     **dict.fromkeys(VIEWS, _reshape),
     **{kind: partial(_activation, function=name) for kind, name in FUNCTIONS.items()}}

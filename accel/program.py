@@ -14,7 +14,7 @@ from accel.spec.errors import InputError
 from accel.spec.isa import Isa
 from accel.spec.link import Space
 
-FORMAT = "systolith-program-1"
+FORMAT = "systolith-program-3"
 
 
 class ProgramError(InputError):
@@ -23,18 +23,22 @@ class ProgramError(InputError):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the elements of a ``(channels, height, width)`` tensor live in the scratchpad.
+    """Where a ``(channels, height, width)`` tensor lives in memory, in elements.
 
-    Element (c, y, x) is at ``origin + channel_offsets[c] + y * row_stride + x * col_stride``;
-    around it stands a halo of ``padding`` rows and columns that hold the zero point.
+    A memory word holds `AccelConfig.word_lanes` elements, the first in its low bits. Element
+    (c, y, x) is at ``origin + channel_offsets[c] + y * row_stride + x * col_stride``; what else
+    lies in the ``size`` elements from ``start`` on (whole words) is padding and holds the zero
+    point.
     """
 
     shape: tuple[int, int, int]
+    start: int
+    size: int
     origin: int
     channel_offsets: tuple[int, ...]
     row_stride: int
     col_stride: int
-    padding: tuple[int, int]
+    planar: bool            # a row has one channel after the other, with its halo's columns
     scale: float            # real = scale * (code - zero_point)
     zero_point: int
 
@@ -45,16 +49,19 @@ class Layout:
                                   for key, value in content.items()}
         return cls(**fields)
 
-    @property
-    def start(self) -> int:
-        """Address of the halo's first element in channel 0."""
-        return self.origin - self.padding[0] * self.row_stride - self.padding[1] * self.col_stride
-
     def addresses(self) -> npt.NDArray[np.int64]:
         """Element addresses, in the shape of the tensor."""
         _, height, width = self.shape
         return (self.origin + np.array(self.channel_offsets)[:, None, None]
                 + np.arange(height)[:, None] * self.row_stride + np.arange(width) * self.col_stride)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of the network and its multiply-accumulates per image."""
+
+    name: str
+    macs: int
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,9 @@ class Program:
     output: str
     macs: int
     keeps_tensors: bool = False
+    layers: tuple[Layer, ...] = ()
+    owners: tuple[int, ...] = ()    # per instruction before FINISH, the layer it works for
+    host: tuple[str, ...] = ()      # what the host computes from the output (`classes.OPERATORS`)
 
     def check(self, config: AccelConfig) -> None:
         """Refuse a configuration other than the one this program was compiled for."""
@@ -121,6 +131,8 @@ class Program:
             content["images"] = tuple(
                 Image(Space[space], address, tuple(int(word, 16) for word in words))
                 for space, address, words in content["images"])
+            content["layers"] = tuple(Layer(**layer) for layer in content["layers"])
+            content["owners"], content["host"] = tuple(content["owners"]), tuple(content["host"])
             content["tensors"] = {name: Layout.from_json(layout)
                                   for name, layout in content["tensors"].items()}
             return cls(**content)

@@ -52,7 +52,7 @@ def quantize_float(imported: FloatGraph, images: torch.Tensor, config: AccelConf
                for label, form in formats(network, ranges, config).items()}
     nodes = [integer_node(layer, [tensors[label] for label in layer.inputs], tensors[layer.name],
                           config) for layer in network.layers]
-    integer = graph.Graph(name, tensors[INPUT], tuple(nodes))
+    integer = graph.Graph(name, tensors[INPUT], tuple(nodes), imported.host)
     verify(integer, config)
     return integer
 

@@ -6,6 +6,7 @@ from accel.spec.config import AccelConfig, ConfigError
 from accel.spec.link import Space, space_shape
 from boards.devices import Device
 from boards.spec import BoardSpec
+from rtl.slices import lanes_in_luts
 
 BRAM_BITS = 18 * 1024
 BRAM_MAX_WIDTH = 36
@@ -19,27 +20,32 @@ GLOBAL = "$glbnet$"  # how nextpnr marks a net on the global network
 def least_usage(config: AccelConfig) -> dict[str, int]:
     """What any implementation of ``config`` needs at least; certain, so a reason to refuse.
 
-    DSP: one slice per MAC element, which may span two columns, and one per vector lane (ours has
-    more). BRAM: each memory once, as wide as a block allows.
+    DSP: one slice per MAC element, which may span two columns, and one per vector lane that
+    multiplies in slices (ours has more). BRAM: each memory once, as wide as a block allows.
     """
     slices = config.rows * -(-config.cols // config.array.span)
     cells = slices if config.cell == "mac" and config.multiplier != "lut" else 0
-    memories = [(depth, bits) for depth, bits in (
-        space_shape(config, space) for space in
-        (Space.INSTRUCTION, Space.WEIGHT, Space.PARAM, Space.ACTIVATION))]
-    memories.append((config.acc_depth, config.cols * config.acc_bits))
+    word_bits = config.word_lanes * config.act_bits
+    memories = [space_shape(config, space) for space in
+                (Space.INSTRUCTION, Space.OFFSET, Space.PARAM, Space.MEMORY)]
+    memories += [
+        # the host's address space of the weights has gaps, their memory has none
+        (config.weight_depth * config.rows, config.cols * config.weight_bits),
+        (config.act_depth, word_bits), (config.out_depth, word_bits),
+        (config.acc_depth, config.cols * config.acc_bits)]
     blocks = sum(-(-depth * bits // BRAM_BITS) for depth, bits in memories
                  if depth * bits > LUT_RAM_BITS * BRAM_MAX_WIDTH)
-    return {"DSP": cells + config.vector_lanes, "BRAM": blocks}
+    return {"DSP": cells + (0 if lanes_in_luts(config) else config.vector_lanes), "BRAM": blocks}
 
 
 def check_config(config: AccelConfig, spec: BoardSpec) -> None:
     """Raise `ConfigError` if ``config`` cannot work, before any tool has run."""
     need, capacity = least_usage(config), spec.device.capacity
+    depths = ("weight_depth", "mem_depth", "act_depth", "acc_depth", "out_depth")
+    lanes = "" if lanes_in_luts(config) else f" and {config.vector_lanes} vector lanes"
     causes = {"DSP": f"rows x cols = {config.rows} x {config.cols} MAC cells "
-                     f"({config.multiplier}) and {config.vector_lanes} vector lanes",
-              "BRAM": f"weight_depth = {config.weight_depth}, act_depth = {config.act_depth}, "
-                      f"acc_depth = {config.acc_depth}"}
+                     f"({config.multiplier}){lanes}",
+              "BRAM": ", ".join(f"{name} = {getattr(config, name)}" for name in depths)}
     if faults := [f"{name} at least {need[name]} of {capacity[name]} ({causes[name]})"
                   for name in need if need[name] > capacity[name]]:
         raise ConfigError(f"config {config.name!r} does not fit {spec.name} ({spec.device.part}): "

@@ -6,7 +6,7 @@ from accel.spec.config import AccelConfig
 from boards.ecp5_pll import ClockGenerator, plan_pll
 from boards.spec import BoardSpec
 from boards.uart import Uart, uart_divisor
-from rtl.top import Accelerator
+from rtl.top import System
 
 
 class BoardTop(wiring.Component):
@@ -40,7 +40,7 @@ class BoardTop(wiring.Component):
         m.submodules.tx_pin = tx_pin = io.Buffer("o", serial.tx)
         m.d.comb += [uart.rx.eq(rx_pin.i), tx_pin.o.eq(uart.tx)]
 
-        m.submodules.accelerator = accelerator = Accelerator(self.config)
+        m.submodules.accelerator = accelerator = System(self.config)
         wiring.connect(m, uart.o, accelerator.i)
         wiring.connect(m, accelerator.o, uart.i)
         traffic = (uart.o.valid & uart.o.ready) | (uart.i.valid & uart.i.ready)

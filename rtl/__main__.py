@@ -7,7 +7,7 @@ from pathlib import Path
 from accel.spec.errors import InputError
 from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, config_from
 from rtl.emit import verilog_text
-from rtl.top import Accelerator
+from rtl.top import System
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     output = options.output or Path("build") / config.name / "accel.v"
-    component = Accelerator(config)
+    component = System(config)
     header = f"// Systolith {config.name}, config {config.digest}\n"
     interface = {"config": config.name, "digest": config.digest,
                  "interface": component.metadata.as_json()}

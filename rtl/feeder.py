@@ -1,23 +1,32 @@
 """One array row's source of activations: its bank of the scratchpad, addressed by tap."""
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
 from accel.spec.link import offset_bits
 from rtl.arith import delay, register
+from rtl.ecp5.floorplan import activation_bels
 from rtl.ram import READ_LATENCY, Ram
+from rtl.register import local_delay
+
+#: Lanes of a word that are read together: `BLOCK_BITS` of a lane's number choose among them.
+BLOCK_BITS = 2
+BLOCK_LANES = 1 << BLOCK_BITS
 
 
 def step_layout(config: AccelConfig) -> data.StructLayout:
     """One step of the array: the activation's element address, and whether weights change.
 
-    Where the array is switched at run time, also whether terms are distances.
+    Where the array can do either, also whether columns take lanes of their own, and whether terms
+    are distances.
     """
-    switch = {"distance": 1} if config.array.switched else {}
-    return data.StructLayout({"address": offset_bits(config), "swap": 1, **switch})
+    modes = {name: 1 for name, on in (("depthwise", config.depthwise),
+                                      ("distance", config.array.switched)) if on}
+    return data.StructLayout({"address": offset_bits(config), "swap": 1, **modes})
 
 
 def write_layout(config: AccelConfig) -> data.StructLayout:
@@ -25,10 +34,6 @@ def write_layout(config: AccelConfig) -> data.StructLayout:
     return data.StructLayout({
         "address": range(config.act_depth), "enable": config.word_lanes,
         "data": data.ArrayLayout(signed(config.act_bits), config.word_lanes)})
-
-
-#: Bits of the lane number that the first step looks at.
-NEAR_BITS = 2
 
 
 def _pick(values: Sequence[Value], index: Value) -> Value:
@@ -40,50 +45,105 @@ class RowFeeder(wiring.Component):
 
     All rows walk the same addresses, one cycle after the row above; only the offset differs. That
     makes any kernel, stride or dilation a matter of offsets, without copies of the input. Every
-    row holds the same activations, in its own bank.
+    row holds the same activations, in its own bank. Addresses wrap around.
 
-    `latency` cycles from ``i`` to ``x``, ``swap`` and ``distance``; ``o`` is ``i`` one cycle
-    later. With the step that has ``swap``, the row takes over ``offset``; ``plain`` leaves the
-    offset out. Writes travel down with the steps: ``o_write`` is ``write`` one cycle later.
+    `latency` cycles from ``i`` to ``x`` and the flags; ``o`` is ``i`` one cycle later. With the
+    step that has ``swap``, the row takes over ``offset``. Writes travel down with the steps:
+    ``o_write`` is ``write`` one cycle later.
+
+    Of a ``depthwise`` step, lane c of the whole word at the address comes at ``lanes[c]``,
+    ``latency + x_delay(c)`` cycles after ``i``: when the step is at column c. For that, the later
+    blocks of `BLOCK_LANES` lanes are read later. A step without it must not follow one with it
+    within `depthwise_tail` cycles; any other steps may follow each other at once.
+
+    Parameters
+    ----------
+    row
+        The array's row, by which some devices' placement goes.
     """
 
     latency = 2 + READ_LATENCY + 2
 
-    def __init__(self, config: AccelConfig) -> None:
-        self.config = config
+    def __init__(self, config: AccelConfig, row: int = 0) -> None:
+        self.config, self.row = config, row
         step = step_layout(config)
-        super().__init__({
-            **({"distance": Out(1)} if config.array.switched else {}),
-            "i": In(step), "o": Out(step), "plain": In(1), "offset": In(offset_bits(config)),
+        ports: dict[str, Any] = {
+            "i": In(step), "o": Out(step), "offset": In(offset_bits(config)),
             "write": In(write_layout(config)), "o_write": Out(write_layout(config)),
-            "x": Out(signed(config.act_bits)), "swap": Out(1)})
+            "x": Out(signed(config.act_bits)), "swap": Out(1)}
+        if config.array.switched:
+            ports["distance"] = Out(1)
+        if config.depthwise:
+            ports |= {"depthwise": Out(1),
+                      "lanes": Out(data.ArrayLayout(signed(config.act_bits), config.cols))}
+        super().__init__(ports)
+
+    @staticmethod
+    def depthwise_tail(config: AccelConfig) -> int:
+        """Cycles after a depthwise step in which its reads take the place of an ordinary one's."""
+        return 1 + config.array.x_delay((config.cols - 1) // BLOCK_LANES * BLOCK_LANES)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         c = self.config
-        m.submodules.bank = bank = Ram(signed(c.act_bits), c.act_depth, lanes=c.word_lanes)
-        m.d.sync += self.o_write.eq(self.write)
-        m.d.comb += [bank.w_addr.eq(self.o_write.address), bank.w_en.eq(self.o_write.enable),
-                     bank.w_data.eq(self.o_write.data)]
+        m.d.sync += [self.o_write.eq(self.write), self.o.eq(self.i)]
 
         offset = Signal.like(self.offset, name="row_offset")
         with m.If(self.i.swap):
             m.d.sync += offset.eq(self.offset)
-        m.d.sync += self.o.eq(self.i)
-        plain = register(m, self.plain, "plain_step")
-        # the compiler keeps address + offset inside the scratchpad
-        element = register(m, (self.o.address + Mux(plain, 0, offset))[:len(offset)], "element")
-
+        # each half of the scratchpad is a ring: the top bit stays
+        inner = len(offset) - 1
+        target = Cat((self.o.address[:inner] + offset[:inner])[:inner], self.o.address[inner])
+        element = register(m, target, "element")
         lane_bits = (c.word_lanes - 1).bit_length()
-        m.d.comb += bank.r0_addr.eq(element[lane_bits:])
         lane = delay(m, element[:lane_bits], READ_LATENCY, "lane")
         # the lane in two steps, a few of its bits each: a wide multiplexer is slow
-        near = min(lane_bits, NEAR_BITS)
-        lanes = [bank.r0_data[index] for index in range(c.word_lanes)]
-        picked = [register(m, _pick(lanes[base:base + (1 << near)], lane[:near]), f"picked_{base}")
-                  for base in range(0, c.word_lanes, 1 << near)]
-        m.d.sync += self.x.eq(_pick(picked, delay(m, lane[near:], 1, "block")))
+        near, far = lane[:min(lane_bits, BLOCK_BITS)], lane[BLOCK_BITS:]
+        picked = []
+        for block, address in enumerate(self._addresses(m, target[lane_bits:],
+                                                        element[lane_bits:])):
+            words = self._bank(m, block, address)
+            picked.append(register(m, _pick(words, near), f"picked_{block}"))
+        m.d.sync += self.x.eq(_pick(picked, delay(m, far, 1, "block")))
         m.d.comb += self.swap.eq(delay(m, self.i.swap, self.latency, "swap"))
-        if c.array.switched:
-            m.d.comb += self.distance.eq(delay(m, self.i.distance, self.latency, "distance"))
+        for flag in ("depthwise", "distance"):
+            if hasattr(self, flag):
+                m.d.comb += getattr(self, flag).eq(delay(m, self.i[flag], self.latency, flag))
         return m
+
+    def _addresses(self, m: Module, target: Value, word: Value) -> Iterator[Value]:
+        """Each block's read address: ``word``, or that of the depthwise step that is due.
+
+        ``word`` is ``target`` one cycle ago.
+        """
+        c = self.config
+        blocks = range(0, c.word_lanes, BLOCK_LANES)
+        if not c.depthwise:
+            yield from (word for _ in blocks)
+            return
+        # flags of each row's own, as addresses are
+        flag = local_delay(m, self.o.depthwise, 1, "depthwise_word")
+        late = word
+        for block, first in enumerate(blocks):
+            used = flag if first < c.cols else Const(0)
+            yield register(m, Mux(used, late, target), f"address_{block}")
+            step = c.array.x_delay(first + BLOCK_LANES) - c.array.x_delay(first)
+            late = delay(m, late, step, f"late_{block}")
+            flag = local_delay(m, flag, step, f"depthwise_{block}")
+
+    def _bank(self, m: Module, block: int, address: Value) -> list[Value]:
+        """The memory of a block of lanes; returns what it reads, and gives the columns theirs."""
+        c = self.config
+        lanes = range(c.word_lanes)[block * BLOCK_LANES:][:BLOCK_LANES]
+        m.submodules[f"bank_{block}"] = bank = Ram(signed(c.act_bits), c.act_depth,
+                                                   lanes=len(lanes), bels=activation_bels(
+                                                       c.array, self.row, lanes.start))
+        m.d.comb += [bank.r0_addr.eq(address), bank.w_addr.eq(self.o_write.address),
+                     bank.w_en.eq(self.o_write.enable[lanes.start:lanes.stop])]
+        for index, lane in enumerate(lanes):
+            m.d.comb += bank.w_data[index].eq(self.o_write.data[lane])
+            if c.depthwise and lane < c.cols:
+                late = c.array.x_delay(lane) - c.array.x_delay(lanes.start)
+                m.d.comb += self.lanes[lane].eq(
+                    delay(m, bank.r0_data[index], 1 + late, f"lane_{lane}"))
+        return [bank.r0_data[index] for index in range(len(lanes))]

@@ -28,15 +28,17 @@ SETTLE_CYCLES = 5
 def bus_signature(config: AccelConfig) -> wiring.Signature:
     """Accesses to the address spaces, one word at a time.
 
-    ``write`` strobes ``data`` to ``address`` of ``space``; ``read_data`` answers ``address``
-    after the `HostPort`'s ``read_cycles`` at the latest.
+    ``write`` strobes ``data`` to ``address`` of ``space``, ``read`` asks for ``read_data`` from
+    there. All but the strobes hold still until ``done``, a strobe, says that the word is written
+    or that ``read_data`` is there; only then comes the next access.
     """
     shapes = [space_shape(config, space) for space in Space]
     widest = max(8 * word_bytes(config, space) for space in Space)
     readable = max(8 * word_bytes(config, space) for space in READABLE)
     return wiring.Signature({
         "space": Out(Space), "address": Out(range(max(words for words, _ in shapes))),
-        "write": Out(1), "data": Out(widest), "read_data": In(readable)})
+        "write": Out(1), "data": Out(widest), "read": Out(1), "read_data": In(readable),
+        "done": In(1)})
 
 
 class Countdown:
@@ -63,13 +65,6 @@ class Countdown:
 class HostPort(wiring.Component):
     """Frames in, bus accesses, frames out.
 
-    Parameters
-    ----------
-    config
-        The accelerator's.
-    read_cycles
-        Cycles from an address to its data on the bus.
-
     Members
     -------
     i, o
@@ -82,8 +77,8 @@ class HostPort(wiring.Component):
         Frames rejected since reset.
     """
 
-    def __init__(self, config: AccelConfig, read_cycles: int) -> None:
-        self.config, self.read_cycles = config, read_cycles
+    def __init__(self, config: AccelConfig) -> None:
+        self.config = config
         super().__init__({
             "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)),
             "bus": Out(bus_signature(config)), "running": In(1),
@@ -127,12 +122,14 @@ class HostPort(wiring.Component):
         fits_frame = register(m, words <= most, "fits_frame")
         may_read = register(m, reading & readable & (left == COUNT_BYTES), "may_read")
         enough = register(m, left >= size, "enough")
+        some_left = register(m, left.any(), "some_left")
         less = register(m, (left - size)[:len(left)], "left_less_a_word")
         empty = register(m, ~words.any(), "no_words")
         end = register(m, header.address + words, "end_address")
         beyond = register(m, is_less(m, unsigned_as_signed(depth), unsigned_as_signed(end),
                                      "bound"), "beyond_space")
-        verdict = Signal(Status)
+        verdict, refused = Signal(Status), Signal()
+        m.d.sync += refused.eq(1)
         with m.If(damaged):
             m.d.sync += verdict.eq(Status.BAD_FRAME)
         with m.Elif(~known):
@@ -140,11 +137,11 @@ class HostPort(wiring.Component):
         with m.Elif(busy):
             m.d.sync += verdict.eq(Status.BUSY)
         with m.Elif((header.command == Command.WRITE) | (may_read & fits_frame)):
-            m.d.sync += verdict.eq(Status.OK)
+            m.d.sync += [verdict.eq(Status.OK), refused.eq(0)]
         with m.Else():
             m.d.sync += verdict.eq(Status.BAD_COMMAND)
-        pause = Signal(range(SETTLE_CYCLES))
-        m.d.sync += pause.eq(pause - pause.any())
+        pause, settled = Signal(range(SETTLE_CYCLES)), Signal(init=1)
+        m.d.sync += [pause.eq(pause - pause.any()), settled.eq(pause <= 1)]
 
         last_byte, last_word = register(m, size - 1, "last_byte"), register(m, words == 1,
                                                                             "last_word")
@@ -155,9 +152,13 @@ class HostPort(wiring.Component):
             m.d.sync += outbox.valid.eq(0)
         m.d.sync += receiver.take.eq(0)
         asking = Signal()       # for one more byte of the frame
-        self._assemble(m, receiver, last_byte, words, asking)
+        countdown = Countdown(m, last_byte, "bytes_to_go")
+        m.d.sync += [bus.read.eq(0), bus.write.eq(0)]
+        with m.If(bus.done):
+            m.d.sync += [bus.address.eq(bus.address + 1), words.eq(words - 1)]
 
-        countdown = Countdown(m, last_byte, "bytes_to_send")
+        def settle(cycles: int) -> None:
+            m.d.sync += [pause.eq(cycles), settled.eq(0)]
 
         def reply(code: Status | Signal) -> None:
             m.d.sync += status.eq(code)
@@ -168,12 +169,12 @@ class HostPort(wiring.Component):
                 m.d.sync += [bus.address.eq(header.address), bus.space.eq(header.space),
                              words.eq(Mux(reading, header.count, 0)), left.eq(payload)]
                 with m.If(receiver.waiting & ~receiver.take):
-                    m.d.sync += pause.eq(SETTLE_CYCLES - 1)
+                    settle(SETTLE_CYCLES - 1)
                     m.next = "CHECK"
             with m.State("CHECK"):
-                with m.If(pause.any()):
+                with m.If(~settled):
                     pass
-                with m.Elif(verdict != Status.OK):
+                with m.Elif(refused):
                     m.d.sync += self.bad_frames.eq(self.bad_frames + damaged)
                     reply(verdict)
                 with m.Elif(reading):
@@ -181,18 +182,18 @@ class HostPort(wiring.Component):
                 with m.Else():
                     m.next = "COUNT"
             with m.State("COUNT"):      # the data's words, by subtraction
-                with m.If(pause.any()):
+                with m.If(~settled):
                     pass
                 with m.Elif(enough):
-                    m.d.sync += [left.eq(less), words.eq(words + 1), pause.eq(1)]
-                with m.Elif(left.any()):
+                    m.d.sync += [left.eq(less), words.eq(words + 1)]
+                    settle(1)
+                with m.Elif(some_left):
                     reply(Status.BAD_COMMAND)
                 with m.Else():
-                    m.d.sync += pause.eq(SETTLE_CYCLES - 1)
+                    settle(SETTLE_CYCLES - 1)
                     m.next = "BOUNDS"
             with m.State("BOUNDS"):
-                m.d.sync += left.eq(payload)
-                with m.If(pause.any()):
+                with m.If(~settled):
                     pass
                 with m.Elif(empty):
                     reply(Status.BAD_COMMAND)
@@ -201,73 +202,74 @@ class HostPort(wiring.Component):
                 with m.Elif(reading):
                     reply(Status.OK)
                 with m.Else():
+                    countdown.restart(m)
                     m.next = "WRITE"
-            with m.State("WRITE"):
-                m.d.comb += asking.eq(left.any())
-                with m.If(asking):
-                    m.d.sync += left.eq(left - 1)
-                with m.If(~words.any()):
-                    reply(Status.OK)
-            self._answer(m, receiver, outbox, countdown, last_word, words, status, reading)
+            with m.State("WRITE"):      # a word's bytes out of the frame
+                m.d.comb += asking.eq(1)
+                countdown.step(m)
+                with m.If(countdown.at_last):
+                    m.next = "WRITTEN"
+            with m.State("WRITTEN"):
+                with m.If(bus.done):
+                    m.next = "WRITE"
+                    with m.If(last_word):
+                        reply(Status.OK)
+            self._answer(m, receiver, outbox, countdown, last_word, status, reading)
+        self._assemble(m, receiver, last_byte, asking)
         return m
 
-    def _assemble(self, m: Module, receiver: FrameReceiver, last_byte: Signal, words: Signal,
-                  asking: Signal) -> None:
+    def _assemble(self, m: Module, receiver: FrameReceiver, last_byte: Signal, asking: Signal,
+                  ) -> None:
         """While ``asking``: bytes out of the frame, a byte per cycle, and a write per word."""
         bus = self.bus
         source = Signal(range(receiver.depth), init=HEADER_BYTES)
         m.d.comb += receiver.address.eq(source)
-        m.d.sync += [source.eq(Mux(asking, source + 1, HEADER_BYTES)), bus.write.eq(0)]
+        m.d.sync += source.eq(Mux(receiver.take, HEADER_BYTES, source + asking))
         place = Signal(len(bus.data) // 8, init=1)      # of the byte that comes, one-hot
-        countdown = Countdown(m, last_byte, "bytes_to_come")
+        to_come = Countdown(m, last_byte, "bytes_to_come")
         with m.If(delay(m, asking, READ_LATENCY, "asked")):
             for index, here in enumerate(place):
                 with m.If(here):
                     m.d.sync += bus.data.word_select(index, 8).eq(receiver.byte)
-            m.d.sync += [place.eq(Mux(countdown.at_last, 1, place << 1)),
-                         bus.write.eq(countdown.at_last)]
-            countdown.step(m)
+            m.d.sync += [place.eq(place << 1), bus.write.eq(to_come.at_last)]
+            to_come.step(m)
         with m.Else():
             m.d.sync += place.eq(1)
-            countdown.restart(m)
-        with m.If(bus.write):
-            m.d.sync += [bus.address.eq(bus.address + 1), words.eq(words - 1)]
+            to_come.restart(m)
 
     def _answer(self, m: Module, receiver: FrameReceiver, outbox: stream.Interface,
-                countdown: Countdown, last_word: Signal, words: Signal, status: Signal,
-                reading: Value) -> None:
+                countdown: Countdown, last_word: Signal, status: Signal, reading: Value) -> None:
         """States STATUS, FETCH and SEND: the status, then the words of a READ."""
         more = (status == Status.OK) & reading
-        wait = Signal(range(self.read_cycles + 1))
-        word = Signal(len(self.bus.read_data))
+        word, last = Signal(len(self.bus.read_data)), Signal()
 
-        def offer(byte: Value, last: Value) -> None:
-            m.d.sync += [outbox.payload.byte.eq(byte), outbox.payload.last.eq(last),
+        def offer(byte: Value, is_last: Value) -> None:
+            m.d.sync += [outbox.payload.byte.eq(byte), outbox.payload.last.eq(is_last),
                          outbox.valid.eq(1)]
 
         with m.State("STATUS"):
             with m.If(~outbox.valid):
                 offer(status, ~more)
-                m.d.sync += wait.eq(self.read_cycles)
                 with m.If(more):
+                    m.d.sync += self.bus.read.eq(1)
                     m.next = "FETCH"
                 with m.Else():
                     m.d.sync += receiver.take.eq(1)
                     m.next = "IDLE"
         with m.State("FETCH"):
-            m.d.sync += [wait.eq(wait - 1), word.eq(self.bus.read_data)]
+            m.d.sync += [word.eq(self.bus.read_data), last.eq(last_word)]
             countdown.restart(m)
-            with m.If(wait == 0):
+            with m.If(self.bus.done):
                 m.next = "SEND"
         with m.State("SEND"):
             with m.If(~outbox.valid):
-                offer(word[:8], countdown.at_last & last_word)
-                m.d.sync += [word.eq(word >> 8), wait.eq(self.read_cycles)]
+                offer(word[:8], countdown.at_last & last)
+                m.d.sync += word.eq(word >> 8)
                 countdown.step(m)
                 with m.If(countdown.at_last):
-                    m.d.sync += [words.eq(words - 1), self.bus.address.eq(self.bus.address + 1)]
-                    with m.If(last_word):
+                    with m.If(last):
                         m.d.sync += receiver.take.eq(1)
                         m.next = "IDLE"
                     with m.Else():
+                        m.d.sync += self.bus.read.eq(1)
                         m.next = "FETCH"

@@ -5,7 +5,8 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.arith import extended, register
 from rtl.carry import FusedAdder, a_masked, add_masked, subtract_masked
-from rtl.ecp5 import dsp as ecp5
+from rtl.ecp5.dsp import DSP_BITS, mult18x18d
+from rtl.ecp5.floorplan import Place, dsp_bel
 from rtl.ecp5.target import is_target
 
 
@@ -19,16 +20,16 @@ class Multiplier(wiring.Component):
 
     latency = 2
 
-    def __init__(self, a_bits: int, b_bits: int, place: ecp5.Place | None = None) -> None:
+    def __init__(self, a_bits: int, b_bits: int, place: Place | None = None) -> None:
         self.a_bits, self.b_bits, self.place = a_bits, b_bits, place
         super().__init__({"a": In(signed(a_bits)), "b": In(signed(b_bits)),
                           "product": Out(signed(a_bits + b_bits))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        if is_target(platform) and max(self.a_bits, self.b_bits) <= ecp5.DSP_BITS:
-            bel = ecp5.dsp_bel(self.place, platform.device) if self.place else None
-            m.submodules.dsp = ecp5.mult18x18d(m, self.a, self.b, self.product, bel)
+        if is_target(platform) and max(self.a_bits, self.b_bits) <= DSP_BITS:
+            bel = dsp_bel(self.place, platform.device) if self.place else None
+            m.submodules.dsp = mult18x18d(m, self.a, self.b, self.product, bel)
             return m
         a, b = Signal(signed(self.a_bits)), Signal(signed(self.b_bits))
         m.d.sync += [a.eq(self.a), b.eq(self.b), self.product.eq(a * b)]

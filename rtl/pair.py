@@ -5,7 +5,8 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.arith import delay, extended, register
 from rtl.carry import FusedAdder, subtract_masked
-from rtl.ecp5.dsp import DSP_BITS, Place
+from rtl.ecp5.dsp import DSP_BITS
+from rtl.ecp5.floorplan import Place
 from rtl.ecp5.target import is_target
 from rtl.ice40 import mac16
 from rtl.ice40.target import is_target as is_ice40

@@ -1,13 +1,13 @@
 """Processing element: the frame around a term, one for all kinds."""
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.array import ArraySpec
 from rtl.carry import FusedAdder
-from rtl.ecp5.dsp import Place
+from rtl.ecp5.floorplan import Place
 from rtl.register import LocalRegister
 from rtl.terms import term_of
 
@@ -15,9 +15,10 @@ from rtl.terms import term_of
 class Pe(wiring.Component):
     """``sum + term(x, weight)`` for ``spec.span`` columns of a weight-stationary array.
 
-    ``x``, ``swap`` and ``distance`` leave to the right ``span`` cycles after they came. In the
-    cycle of ``swap`` the element takes over ``w`` and ``distance``, and that cycle's ``x`` is the
-    first to meet them. ``o_sum`` includes the term of an ``x`` that came `latency_of` cycles
+    ``x`` and the flags leave to the right when the next element takes them: a cycle after they
+    came, or ``span`` cycles where every column has a cycle of its own. In the cycle of
+    ``swap`` the element takes over ``w`` and ``distance``, and that cycle's ``x`` is the first to
+    meet them. ``o_sum`` includes the term of an ``x`` that came `latency_of` cycles
     before; ``i_sum`` joins one cycle earlier, so the element below must see its ``x`` one cycle
     later than this one.
 
@@ -27,6 +28,8 @@ class Pe(wiring.Component):
         Activation stream, from left to right.
     i_distance, o_distance
         Its terms are distances; only in an array that is switched at run time.
+    i_depthwise, o_depthwise, lane
+        This cycle's ``x`` is ``lane`` and not ``i_x``; only in a depthwise array.
     i_sum, o_sum
         Partial sums of each column, from top to bottom; they cannot overflow
         (`ArraySpec.sum_bits`).
@@ -48,6 +51,9 @@ class Pe(wiring.Component):
             "i_sum": In(sums), "o_sum": Out(sums)}
         if spec.switched:
             ports |= {"i_distance": In(1), "o_distance": Out(1)}
+        if spec.depthwise:
+            ports |= {"i_depthwise": In(1), "o_depthwise": Out(1),
+                      "lane": In(signed(spec.act_bits))}
         super().__init__(ports)
 
     @staticmethod
@@ -62,7 +68,11 @@ class Pe(wiring.Component):
         weights = Signal(codes)
         with m.If(self.i_swap):
             m.d.sync += weights.eq(self.w)
-        x = self._pass_on(m, self.i_x, self.o_x, "x")
+        i_x = self.i_x
+        if self.spec.depthwise:
+            i_x = Mux(self.i_depthwise, self.lane, i_x)
+            self._pass_on(m, self.i_depthwise, self.o_depthwise, "depthwise")
+        x = self._pass_on(m, i_x, self.o_x, "x")
         m.d.comb += [term.x.eq(x), term.w.eq(weights)]
         self._pass_on(m, self.i_swap, self.o_swap, "swap")
         if self.spec.switched:
@@ -84,8 +94,9 @@ class Pe(wiring.Component):
         return m
 
     def _pass_on(self, m: Module, i: Value, o: Value, name: str) -> Value:
-        """Drive ``o``, ``span`` cycles behind ``i``; returns what is one cycle behind."""
-        stages = [LocalRegister(len(i)) for _ in range(self.spec.span)]
+        """Drive ``o``, so many cycles behind ``i``; returns what is one cycle behind."""
+        cycles = self.spec.span if self.spec.band_cols == 1 else 1
+        stages = [LocalRegister(len(i)) for _ in range(cycles)]
         for age, held in enumerate(stages):
             m.submodules[f"{name}_{age}"] = held
             m.d.comb += held.i.eq(stages[age - 1].o if age else i)

@@ -1,4 +1,6 @@
 """Block RAM with an output register: the only memory of the design."""
+from collections.abc import Sequence
+
 from amaranth.hdl import Module, Shape, ShapeLike
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -25,6 +27,8 @@ class Ram(wiring.Component):
         Lanes of a word, each with its own write enable.
     depth
         Words.
+    bels
+        Block RAMs of the LFE5U-85F that it takes, as far as they go (`ecp5.floorplan`).
     read_ports
         Ports ``r0``, ``r1``, ...; each further one costs a copy of the memory.
 
@@ -37,9 +41,9 @@ class Ram(wiring.Component):
     """
 
     def __init__(self, shape: ShapeLike, depth: int, *, lanes: int = 1, read_ports: int = 1,
-                 ) -> None:
+                 bels: Sequence[str] = ()) -> None:
         self.lane_shape, self.depth, self.lanes = Shape.cast(shape), depth, lanes
-        self.read_ports = read_ports
+        self.read_ports, self.bels = read_ports, bels
         self.word = data.ArrayLayout(self.lane_shape, lanes)
         ports = {"w_addr": In(range(depth)), "w_data": In(self.word), "w_en": In(lanes)}
         for index in range(read_ports):
@@ -50,7 +54,7 @@ class Ram(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if is_target(platform) and self.depth > bram.LUT_RAM_DEPTH:
-            bram.add_blocks(m, self)
+            bram.add_blocks(m, self, platform.device)
             return m
         m.submodules.cells = cells = memory.Memory(shape=self.word, depth=self.depth, init=[])
         write = cells.write_port(granularity=1)

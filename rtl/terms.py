@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from accel.spec.array import ArraySpec
 from rtl.arith import extended, register
 from rtl.carry import FusedAdder, Second, a_masked, add, equal, select, subtract_masked
-from rtl.ecp5.dsp import Place
+from rtl.ecp5.floorplan import Place
 from rtl.multiplier import CarryMultiplier, Multiplier
 from rtl.pair import DualMultiplier, PackedMultiplier, PairMultiplier
 from rtl.register import MaskedRegister

@@ -18,8 +18,8 @@ from accel.networks import LENETS
 from accel.pretrained import accuracy, prepare
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
-from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, config_from
-from rtl.top import Accelerator
+from accel.spec.presets import ACTIVATIONS_HELP, PRESETS, SIMULATED, config_from
+from rtl.top import System
 from sim import units
 from sim.runner import BUILD, Outcome, run_bench, simulators
 from sim.sweep import Sweep, sweeps
@@ -43,7 +43,7 @@ def main() -> int:
     """Run everything; the exit status is 1 if anything differs from torch."""
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
     parser.add_argument("--preset", action="append", help=f"one of {', '.join(PRESETS)}; may be "
-                        "given several times; default: all")
+                        f"given several times; default: {' '.join(SIMULATED)}")
     parser.add_argument("--config", action="append", help="TOML file; may be given several times")
     parser.add_argument("--activations", metavar="LIST", help=ACTIVATIONS_HELP)
     parser.add_argument("--images", type=int, default=20, help="digits per network (default 20)")
@@ -59,7 +59,7 @@ def main() -> int:
         if options.activations and not configs:
             raise InputError("--activations needs --preset or --config")
         images = 0 if options.skip_networks else options.images
-        rows = list(_run(configs or list(PRESETS.values()), images, out))
+        rows = list(_run(configs or [PRESETS[name] for name in SIMULATED], images, out))
         if not configs:
             rows += _sweeps(out)
     except (InputError, SimulatorError) as error:
@@ -109,7 +109,7 @@ def _network(name: str, config: AccelConfig, images: int) -> Row:
     BUILD.mkdir(parents=True, exist_ok=True)
     path = BUILD / f"{name}-{config.digest}.program"
     ready.program.save(path)
-    outcome = run_bench(Accelerator(config), "network", {
+    outcome = run_bench(System(config), "network", {
         "program": str(path), "config": config, "codes": ready.codes, "golden": ready.tensors})
     counters = np.array(outcome.extra["counters"])
     cycles = int(counters[:, 0].mean())

@@ -12,7 +12,7 @@ from accel.device import DeviceError
 from accel.host import LinkDevice
 from accel.spec.config import AccelConfig
 from rtl.emit import verilog_text
-from rtl.top import Accelerator
+from rtl.top import System
 from sim import verilator
 from sim.lock import locked
 
@@ -65,9 +65,9 @@ uint64_t exchange(Simulation *s, const uint8_t *sent, uint64_t count, uint8_t *r
 """
 
 
-def build(config: AccelConfig) -> Path:
-    """Compile the simulation library of ``config``; returns its path."""
-    text = verilog_text(Accelerator(config), "accel")
+def build(config: AccelConfig, *, latency: int = 0, interval: int = 1) -> Path:
+    """Compile the simulation library of ``config``, with a `Memory` like that; returns its path."""
+    text = verilog_text(System(config, latency=latency, interval=interval), "accel")
     key = hashlib.sha256("\0".join((text, HARNESS, verilator.version())).encode())
     folder = CACHE / f"{config.name}-{key.hexdigest()[:16]}"
     library = folder / "accel.so"
@@ -93,11 +93,20 @@ def _compile(text: str, folder: Path) -> None:
 
 
 class NativeDevice(LinkDevice):
-    """RTL of one configuration, simulated. A `device.Device`."""
+    """RTL of one configuration, simulated. A `device.Device`.
 
-    def __init__(self, config: AccelConfig) -> None:
+    Parameters
+    ----------
+    config
+        The accelerator's.
+    latency, interval
+        Of a slower memory, see `rtl.memory.Memory`.
+    """
+
+    def __init__(self, config: AccelConfig, *, latency: int = 0, interval: int = 1) -> None:
         super().__init__(config, self._exchange)
-        self._library = ctypes.CDLL(str(build(config).absolute()))
+        library = build(config, latency=latency, interval=interval)
+        self._library = ctypes.CDLL(str(library.absolute()))
         self._library.open_simulation.restype = ctypes.c_void_p
         for name in ("cycles", "exchange"):
             getattr(self._library, name).restype = ctypes.c_uint64

@@ -47,12 +47,18 @@ async def send(ctx: SimulatorContext, port: stream.Interface, items: Iterable[An
     ctx.set(port.valid, 0)
 
 
-def run(dut: wiring.Component, *benches: Any, timeout: int = 100_000) -> None:
-    """Simulate until every bench has come to its end; `TimeoutError` after ``timeout`` cycles."""
+def run(dut: wiring.Component, *benches: Any, background: Iterable[Any] = (),
+        timeout: int = 20_000) -> None:
+    """Simulate until every bench has come to its end, those in the ``background`` excepted.
+
+    `TimeoutError` after ``timeout`` cycles.
+    """
     simulator = Simulator(dut)
     simulator.add_clock(CLOCK)
     for bench in benches:
         simulator.add_testbench(bench)
+    for bench in background:
+        simulator.add_testbench(bench, background=True)
 
     async def watchdog(ctx: SimulatorContext) -> None:
         await ctx.delay(timeout * CLOCK)

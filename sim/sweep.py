@@ -4,13 +4,13 @@ Many arrays stand side by side in one component: a simulator builds one model mu
 forty.
 """
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from accel.spec.array import MULTIPLIERS, ArraySpec
+from accel.spec.array import MULTIPLIERS, PAIRED, ArraySpec
 from accel.spec.cells import WEIGHT_BITS, CellSpec
 from rtl.ecp5.target import Ecp5Target
 from rtl.ice40.target import Ice40Target
@@ -52,6 +52,10 @@ def sweeps() -> Iterator[Sweep]:
                     [_spec(*kind, 8, rows, cols) for kind in ecp5], Ecp5Target())
     yield Sweep("mac dual 4x4 in iCE40 primitives", [_spec("mac", "dual", 8, 8, 4, 4)],
                 Ice40Target())
+    depthwise = [replace(_spec(*kind, 8, 2, 5), depthwise=True) for kind in KINDS
+                 if kind[1] not in PAIRED]
+    for where, platform in (("", None), (" in ECP5 primitives", Ecp5Target())):
+        yield Sweep(f"{len(depthwise)} depthwise arrays of 2x5{where}", depthwise, platform)
 
 
 def _spec(kind: str, multiplier: str, weight_bits: int, act_bits: int, rows: int, cols: int,

@@ -5,21 +5,30 @@ fixed seed. Words are unsigned, as ports carry them.
 """
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 
 from accel import golden
-from accel.graph import Activation, Graph, Tensor
+from accel.graph import Activation, Add, Graph, Tensor
 from accel.spec.array import ArraySpec
 from accel.spec.cells import OFF, Operation
 from accel.spec.config import AccelConfig
-from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS, limits
+from accel.spec.numerics import (
+    ADD_MAX_SHIFT,
+    ADD_MULTIPLIER_BITS,
+    SHIFT_BITS,
+    TFLITE_MULTIPLIER_BITS,
+    limits,
+)
 from rtl.activation import ActivationUnit
+from rtl.adder import SIDES
 from rtl.array import SystolicArray
+from rtl.lane import VectorLane
 from rtl.pe import Pe
-from rtl.requantize import Requantizer
+from rtl.scaling import scaling
 
 #: Share of the random weights that are switched off.
 OFF_SHARE = 0.1
@@ -57,6 +66,11 @@ def _extremes(low: int, high: int, count: int, generator: torch.Generator) -> to
     alternating = torch.tensor([low, high]).repeat(run // 2 + 1)[:run]
     rest = torch.randint(low, high + 1, (count - 3 * run,), generator=generator)
     return torch.cat([torch.full((run,), low), torch.full((run,), high), alternating, rest])
+
+
+def _flags(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Random bits."""
+    return (torch.rand(count, generator=generator) < 0.5).long()
 
 
 def _unsigned(values: torch.Tensor, bits: int) -> Words:
@@ -108,8 +122,16 @@ def _pe(spec: ArraySpec) -> UnitCheck:
     swap = torch.rand(cycles, generator=generator) < 0.3
     swap[0] = True
     taken = torch.where(swap, torch.arange(cycles), 0).cummax(0).values
-    distance = (torch.rand(cycles, generator=generator) < 0.5).long() * spec.switched
+    distance = _flags(cycles, generator) * spec.switched
     now = torch.arange(cycles)
+    inputs = {"i_x": _unsigned(x, spec.act_bits), "i_swap": swap.long().tolist()}
+    if spec.switched:
+        inputs["i_distance"] = distance.tolist()
+    if spec.depthwise:
+        lane = _extremes(*limits(spec.act_bits), cycles, generator).roll(5)
+        own = _flags(cycles, generator)
+        inputs |= {"lane": _unsigned(lane, spec.act_bits), "i_depthwise": own.tolist()}
+        x = torch.where(own.bool(), lane, x)
     # the sum above leaves room for one more term
     room = limits(spec.sum_bits)[1] - spec.cell.max_term(spec.act_bits)
     words, sums, above_words = [], [], []
@@ -122,10 +144,8 @@ def _pe(spec: ArraySpec) -> UnitCheck:
         words.append(chosen.tolist())
         above_words.append(_unsigned(above, spec.sum_bits))
         sums.append(_unsigned(terms[:-latency] + above[latency - 1:-1], spec.sum_bits))
-    inputs = {"i_x": _unsigned(x, spec.act_bits), "i_swap": swap.long().tolist(),
-              "w": _pack(words, spec.cell.weight_bits), "i_sum": _pack(above_words, spec.sum_bits)}
-    if spec.switched:
-        inputs["i_distance"] = distance.tolist()
+    inputs |= {"w": _pack(words, spec.cell.weight_bits),
+               "i_sum": _pack(above_words, spec.sum_bits)}
     return UnitCheck(f"pe {_name(spec)}", Pe(spec), inputs,
                      {"o_sum": _delayed(_pack(sums, spec.sum_bits), latency, cycles)})
 
@@ -134,7 +154,7 @@ def array_check(spec: ArraySpec) -> UnitCheck:
     """Tiles of random length, back to back; the first are all extremes."""
     generator, tiles = torch.Generator().manual_seed(2), 24
     rows, cols, latency = spec.rows, spec.cols, SystolicArray.latency_of(spec)
-    lengths = torch.randint(spec.span, 30, (tiles,), generator=generator)
+    lengths = torch.randint(1, 30, (tiles,), generator=generator)
     tile_of = torch.repeat_interleave(torch.arange(tiles), lengths)
     steps = len(tile_of)
     x = _extremes(*limits(spec.act_bits), steps * rows, generator).reshape(steps, rows)
@@ -142,7 +162,13 @@ def array_check(spec: ArraySpec) -> UnitCheck:
     distance = (torch.arange(tiles) % 2) * spec.switched
     codes, values, counts = (each.reshape(-1, tiles, rows, cols)[distance, torch.arange(tiles)]
                              for each in _weights(spec, tiles * rows * cols, generator))
-    sums = _terms(spec, distance[tile_of, None, None], x[:, :, None], values[tile_of],
+    taken, own = x[:, :, None], torch.zeros(steps, dtype=torch.int64)
+    lanes = torch.zeros(steps, rows, cols, dtype=torch.int64)
+    if spec.depthwise:      # every other step, at random
+        own = _flags(steps, generator)
+        lanes = _extremes(*limits(spec.act_bits), lanes.numel(), generator).reshape(lanes.shape)
+        taken = torch.where(own[:, None, None].bool(), lanes, taken)
+    sums = _terms(spec, distance[tile_of, None, None], taken, values[tile_of],
                   counts[tile_of]).sum(1)
     swap = torch.cat([torch.tensor([1]), (tile_of[1:] != tile_of[:-1]).long()])
     cycles = steps + latency + cols
@@ -158,17 +184,23 @@ def array_check(spec: ArraySpec) -> UnitCheck:
         "x": rowwise(lambda r: _unsigned(x[:, r], spec.act_bits), spec.act_bits),
         "swap": rowwise(lambda r: quiet, 1),
         # an element of several columns takes all its weights with its first column
-        "w": _pack([late(codes[tile_of, r, c].tolist(), spec.row_delay(r) + c - c % spec.span)
+        "w": _pack([late(codes[tile_of, r, c].tolist(), spec.row_delay(r) + spec.x_delay(c))
                     for r in range(rows) for c in range(cols)], spec.cell.weight_bits)}
     if spec.switched:
         inputs["distance"] = rowwise(lambda r: distance[tile_of].tolist(), 1)
+    if spec.depthwise:
+        inputs["depthwise"] = rowwise(lambda r: own.tolist(), 1)
+        inputs["lanes"] = _pack([late(_unsigned(lanes[:, r, c], spec.act_bits),
+                                      spec.row_delay(r) + spec.x_delay(c))
+                                 for r in range(rows) for c in range(cols)], spec.act_bits)
     return UnitCheck(f"array {rows}x{cols} {_name(spec)}", SystolicArray(spec), inputs,
                      {"sums": _skewed_sums(sums, spec, latency, cycles)})
 
 
 def _name(spec: ArraySpec) -> str:
     kind = spec.cell.kind + (f" {spec.multiplier}" if spec.cell.kind == "mac" else "")
-    return f"{kind} {spec.act_bits} x {spec.cell.weight_bits} bit"
+    lanes = " depthwise" if spec.depthwise else ""
+    return f"{kind} {spec.act_bits} x {spec.cell.weight_bits} bit{lanes}"
 
 
 def _skewed_sums(sums: torch.Tensor, spec: ArraySpec, latency: int, cycles: int) -> Expected:
@@ -176,7 +208,7 @@ def _skewed_sums(sums: torch.Tensor, spec: ArraySpec, latency: int, cycles: int)
     steps, cols, bits = *sums.shape, spec.sum_bits
     packed: Expected = []
     for cycle in range(cycles):
-        lanes = [cycle - latency - col for col in range(cols)]
+        lanes = [cycle - latency - spec.col_delay(col) for col in range(cols)]
         if all(0 <= step < steps for step in lanes):
             packed.append(sum((int(sums[step, col]) % (1 << bits)) << (bits * col)
                               for col, step in enumerate(lanes)))
@@ -194,49 +226,165 @@ def _activation(config: AccelConfig) -> UnitCheck:
     pause = ActivationUnit.latency      # the selection must hold still until the last result
     for select, function in enumerate(["none", *(s.function for s in config.activation_specs)]):
         for zero_point in (low, -1, 0, high // 2, high) if function == "relu" else (0,):
-            tensor = Tensor("x", (1, 1, len(codes)), 1.0, zero_point)
-            out = codes
-            if function != "none":
-                graph = Graph("unit", tensor, (
-                    Activation("f", tensor, Tensor("y", tensor.shape, 1.0, zero_point), function),))
-                out = golden.run(graph, codes.reshape(1, 1, 1, -1), config)["y"].reshape(-1)
             inputs["i"] += _unsigned(codes, config.act_bits) + [0] * pause
             count = len(codes) + pause
             inputs["zero_point"] += [zero_point % (1 << config.act_bits)] * count
             inputs["select"] += [select] * count
+            out = _function(function, codes, zero_point, config)
             expected += [*[None] * pause, *_unsigned(out, config.act_bits)]
     names = " ".join(spec.function for spec in config.activation_specs)
     return UnitCheck(f"activation {names}", ActivationUnit(config), inputs, {"o": expected})
 
 
+def _function(function: str, codes: torch.Tensor, zero_point: int, config: AccelConfig,
+              ) -> torch.Tensor:
+    """An activation, or ``none``, in torch."""
+    if function == "none":
+        return codes
+    tensor = Tensor("x", (1, 1, len(codes)), 1.0, zero_point)
+    graph = Graph("unit", tensor, (
+        Activation("f", tensor, Tensor("y", tensor.shape, 1.0, zero_point), function),))
+    return golden.run(graph, codes.reshape(1, 1, 1, -1), config)["y"].reshape(-1)
+
+
+def _totals(config: AccelConfig, count: int, generator: torch.Generator,
+            ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Accumulators, biases, multipliers and shifts at their extremes and around rounding ties."""
+    low, high = limits(config.acc_bits)
+    acc = _extremes(low, high, count, generator)
+    acc[count // 2:] = torch.randint(-1 << 14, 1 << 14, (count - count // 2,), generator=generator)
+    bias = _extremes(low, high, count, generator).roll(37)
+    bias[count // 2:] = 0
+    most = (1 << config.multiplier_bits) - 1
+    multiplier = _extremes(0, most, count, generator).roll(11)
+    multiplier[-count // 4:] = (most + 1) // 2      # powers of two: exact ties
+    tflite = config.rounding == "tflite"
+    shift = torch.randint(1, (1 << SHIFT_BITS) - tflite, (count,), generator=generator)
+    shift[count // 2:] = config.multiplier_bits + torch.randint(
+        -2, 9, (count - count // 2,), generator=generator)
+    # a left shift has no bits for more
+    left = (TFLITE_MULTIPLIER_BITS - shift).clamp(min=0) * tflite
+    return acc >> left, bias >> left, multiplier, shift
+
+
 def _requantizer(config: AccelConfig) -> UnitCheck:
     """Totals, multipliers and shifts at their extremes and around every rounding tie."""
-    generator, latency = torch.Generator().manual_seed(3), Requantizer.latency
+    generator, kind = torch.Generator().manual_seed(3), scaling(config).requantizer
     inputs: dict[str, Words] = {name: [] for name in
                                 ("acc", "bias", "multiplier", "shift", "zero_point")}
-    expected: Expected = [None] * latency
-    low, high = limits(config.acc_bits)
+    expected: Expected = [None] * kind.latency_of(config)
     for zero_point in (*limits(config.act_bits), -1, 0):
-        count = 1024
-        acc = _extremes(low, high, count, generator)
-        acc[count // 2:] = torch.randint(-1 << 14, 1 << 14, (count // 2,), generator=generator)
-        bias = _extremes(low, high, count, generator).roll(37)
-        bias[count // 2:] = 0
-        multiplier = _extremes(0, (1 << MULTIPLIER_BITS) - 1, count, generator).roll(11)
-        multiplier[-count // 4:] = 1 << (MULTIPLIER_BITS - 1)   # powers of two: exact ties
-        shift = torch.randint(1, 1 << SHIFT_BITS, (count,), generator=generator)
-        shift[count // 2:] = torch.randint(15, 26, (count // 2,), generator=generator)
-        out = golden.requantize(acc + bias, multiplier, shift, zero_point, config.act_bits)
-        pause = [0] * latency       # the zero point must hold still until the last result
-        inputs["acc"] += _unsigned(acc, config.acc_bits) + pause
-        inputs["bias"] += _unsigned(bias, config.acc_bits) + pause
-        inputs["multiplier"] += multiplier.tolist() + pause
-        inputs["shift"] += shift.tolist() + [1] * latency
-        inputs["zero_point"] += [zero_point % (1 << config.act_bits)] * (count + latency)
-        expected += [*_unsigned(out, config.act_bits), *[None] * latency]
+        acc, bias, multiplier, shift = _totals(config, 1024, generator)
+        out = golden.requantize(acc + bias, multiplier, shift, zero_point, config.act_bits,
+                                config.rounding)
+        inputs["acc"] += _unsigned(acc, config.acc_bits)
+        inputs["bias"] += _unsigned(bias, config.acc_bits)
+        inputs["multiplier"] += multiplier.tolist()
+        inputs["shift"] += shift.tolist()
+        inputs["zero_point"] += [zero_point % (1 << config.act_bits)] * len(acc)
+        expected += _unsigned(out, config.act_bits)
     cycles = len(inputs["acc"])
-    return UnitCheck("requantizer", Requantizer(config), inputs, {"o": expected[:cycles]})
+    stage = kind.zero_point_stage(config)
+    inputs["zero_point"] = ([0] * stage + inputs["zero_point"])[:cycles]
+    return UnitCheck("requantizer", kind(config), inputs, {"o": expected[:cycles]})
+
+
+def _lane(config: AccelConfig) -> UnitCheck:
+    """A whole lane: each activation, addition at its extremes, limits, windows."""
+    generator, latency = torch.Generator().manual_seed(4), VectorLane.latency_of(config)
+    component, count = VectorLane(config), 128
+    stages = {"acc": 0, "param": 0, "window_first": VectorLane.first_stage(config)}
+    if config.residual:
+        stages["other"] = VectorLane.other_stage(config)
+    inputs: dict[str, Words] = {name: [] for name in (*stages, "constants")}
+    expected: Expected = []
+    functions = ["none", *(spec.function for spec in config.activation_specs), "none", "none"]
+    for block, function in enumerate(functions):
+        zero_point = (0, *limits(config.act_bits), -1)[block % 4]
+        acc, bias, multiplier, shift = _totals(config, count, generator)
+        code = golden.requantize(acc + bias, multiplier, shift, zero_point, config.act_bits,
+                                 config.rounding)
+        other = _extremes(*limits(config.act_bits), count, generator).roll(5)
+        code, constants = _behind_scaling(block, function, code, other, zero_point, config)
+        first = torch.rand(count, generator=generator) < 0.5
+        first[0] = True
+        params = [dict(zip(("bias", "multiplier", "shift"), values, strict=True)) for values in zip(
+            bias.tolist(), multiplier.tolist(), shift.tolist(), strict=True)]
+        words = {"acc": _unsigned(acc, config.acc_bits), "window_first": first.long().tolist(),
+                 "param": [_bits(component.param, param) for param in params],
+                 "other": _unsigned(other, config.act_bits)}
+        for name, stage in stages.items():
+            inputs[name] += [0] * stage + words[name] + [0] * (latency - stage)
+        # constants hold still until the last result
+        inputs["constants"] += [_bits(component.constants, constants)] * (count + latency)
+        largest = list(accumulate(
+            zip(code.tolist(), first.tolist(), strict=True),
+            lambda before, step: step if step[1] else (max(before[0], step[0]), False)))
+        expected += [*[None] * latency,
+                     *_unsigned(torch.tensor([code for code, _ in largest]), config.act_bits)]
+    return UnitCheck("vector lane", component, inputs, {"o": expected})
+
+
+def _behind_scaling(block: int, function: str, code: torch.Tensor, other: torch.Tensor,
+                    zero_point: int, config: AccelConfig) -> tuple[torch.Tensor, dict[str, int]]:
+    """What a lane makes of requantized codes before the maximum, and the constants for that."""
+    low, high = limits(config.act_bits)
+    if block % 3:       # the limits cut something off
+        low, high = low // 2, high // 2
+    position = [spec.function for spec in config.activation_specs].index(function) + 1 if (
+        function != "none") else 0
+    constants = {"zero_point": zero_point, "low": low, "high": high, "activation": position}
+    code = _function(function, code, zero_point, config)
+    if config.residual:
+        f = (_tflite_sum if config.rounding == "tflite" else _single_sum)(block, config)
+        own, rest = (Tensor(side, (1, 1, len(code)), 1.0, f[f"{side}_zero_point"])
+                     for side in SIDES)
+        node = Add("sum", (own, rest), Tensor("sum", own.shape, 1.0, f["add_zero_point"]),
+                   (f["own_multiplier"], f["other_multiplier"]),
+                   (f.get("own_shift", 0), f.get("other_shift", 0)), f.get("add_multiplier", 1),
+                   f["add_shift"])
+        code = golden.compute(node, [code, other], config)
+        constants |= {**f, "drop": f["add_shift"] - 1}
+    return code.clamp(low, high), constants
+
+
+def _tflite_sum(block: int, config: AccelConfig) -> dict[str, int]:
+    """Fields of an addition with TensorFlow Lite's roundings."""
+    low, high = limits(config.act_bits)
+    one, most = 1 << (TFLITE_MULTIPLIER_BITS - 1), (1 << TFLITE_MULTIPLIER_BITS) - 1
+    names = ("own_zero_point", "own_multiplier", "own_shift", "other_zero_point",
+             "other_multiplier", "other_shift", "add_multiplier", "add_shift", "add_zero_point")
+    return dict(zip(names, (
+        (0, one, 31, 0, 0, 31, one, 49, 0), (low, most, 31, high, most, 31, most, 50, low),
+        (high, most, 31, low, most, 32, most, 49, high), (1, one, 32, -2, one, 33, one, 48, -1),
+        (0, most, 62, 0, 1, 31, most, 62, 0), (low, one + 3, 40, low, one + 5, 45, one + 1, 38, 0),
+    )[block % 6], strict=True))
+
+
+def _single_sum(block: int, config: AccelConfig) -> dict[str, int]:
+    """Fields of an addition that rounds once."""
+    low, high = limits(config.act_bits)
+    most = (1 << ADD_MULTIPLIER_BITS) - 1
+    own, other, one, two, shift, zero_point = (
+        (0, 0, 2, 0, 1, 0), (low, high, most, most, 17, low), (high, low, most, most, 16, high),
+        (1, -2, 1 << 15, 1 << 14, 16, -1), (0, 0, most, 1, ADD_MAX_SHIFT, 0),
+        (low, low, 3, 5, 1, 0))[block % 6]
+    return {"own_zero_point": own, "other_zero_point": other, "own_multiplier": one,
+            "other_multiplier": two, "add_shift": shift, "add_zero_point": zero_point}
+
+
+def _bits(view: data.View, values: dict[str, int]) -> int:
+    """A port's word, from the values of its fields, however deep they lie."""
+    def word(layout: data.Layout) -> int:
+        total = 0
+        for name, field in layout:
+            value = word(field.shape) if isinstance(field.shape, data.Layout) else values[name]
+            total |= (value & ((1 << field.width) - 1)) << field.offset
+        return total
+
+    return word(view.shape())
 
 
 ARRAY_CHECKS: tuple[Callable[[ArraySpec], UnitCheck], ...] = (_pe, array_check)
-LANE_CHECKS: tuple[Callable[[AccelConfig], UnitCheck], ...] = (_activation, _requantizer)
+LANE_CHECKS: tuple[Callable[[AccelConfig], UnitCheck], ...] = (_activation, _requantizer,
+                                                                     _lane)

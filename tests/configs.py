@@ -13,9 +13,11 @@ def config(name: str, **changes: object) -> AccelConfig:
 
 
 ONE_BY_ONE = config("1x1", rows=1, cols=1, vector_lanes=1, act_depth=4096)
-TWO_BY_THREE = config("2x3-shift", rows=2, cols=3, cell="shift", weight_bits=6, vector_lanes=4)
-FIVE_BY_SEVEN = config("5x7-packed", rows=5, cols=7, band_rows=2, multiplier="packed",
-                       weight_bits=4, act_bits=6, vector_lanes=2)
+TWO_BY_THREE = config("2x3-shift", rows=2, cols=3, band_cols=2, cell="shift", weight_bits=6,
+                      vector_lanes=4)
+FIVE_BY_SEVEN = config("5x7-packed", rows=5, cols=7, band_rows=2, band_cols=4,
+                       multiplier="packed", weight_bits=4, act_bits=6, vector_lanes=2,
+                       depthwise=False)
 SWITCHED = config("switched", rows=3, cols=4, band_rows=1, cell="shiftadd", weight_bits=9)
 ADD = config("add", rows=3, cols=4, band_rows=1, cell="add", weight_bits=9)
 NARROW = config("narrow", act_bits=2, weight_bits=2, activations=("relu",))

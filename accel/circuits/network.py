@@ -36,11 +36,17 @@ class Network:
         return sum(bool(lut.fanins) for lut in self.luts)
 
     @property
-    def levels(self) -> int:
-        """LUTs on the longest way from an input to an output."""
+    def signal_levels(self) -> list[int]:
+        """Of each signal the LUTs on the longest way to it; an input and a constant have none."""
         level = [0] * self.inputs
         for lut in self.luts:
             level.append(1 + max((level[fanin] for fanin in lut.fanins), default=-1))
+        return level
+
+    @property
+    def levels(self) -> int:
+        """LUTs on the longest way from an input to an output."""
+        level = self.signal_levels
         return max((level[output] for output in self.outputs), default=0)
 
     @property

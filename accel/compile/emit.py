@@ -1,210 +1,349 @@
-"""Stages -> instructions, packed weights and parameters."""
-from collections.abc import Iterator
+"""Jobs -> instructions."""
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from accel.compile.allocate import allocate, halo_words
-from accel.compile.stages import CompileError, Stage, group
-from accel.graph import Conv2d, Graph
-from accel.program import Image, Layout, Program
-from accel.spec.cells import OFF, Operation
+from accel.compile.arrange import Place, Way
+from accel.compile.jobs import Job, in_order
+from accel.compile.order import Step, Words, schedule
+from accel.compile.plan import Block, Plan
+from accel.compile.stages import Stage
+from accel.compile.weights import Piece, WeightStream
+from accel.graph import IntArray
+from accel.program import Layout
 from accel.spec.config import AccelConfig
-from accel.spec.isa import Instruction, Isa, Opcode
-from accel.spec.link import Space
-from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+from accel.spec.isa import Field, Instruction, Isa, Opcode, Target
+
+#: Words of one LOAD, about.
+LOAD_WORDS = 128
+#: Marks words of the activation scratchpad that hold no padding; no code is as large.
+NO_PADDING_HERE = np.iinfo(np.int64).max
+#: Cycles from a unit's last step to its token, roughly; they order the program only.
+LATENCY = {Opcode.LOAD: 15, Opcode.GEMM: 45, Opcode.VECTOR: 30, Opcode.STORE: 10}
 
 
-def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = False) -> Program:
-    """Compile a verified graph.
+def steps_of(jobs: Sequence[Job], config: AccelConfig, layouts: Mapping[str, Layout],
+             weights_at: int | None) -> list[Step]:
+    """All instructions of some jobs that follow each other, but FINISH.
 
-    With ``keep_tensors`` no tensor reuses the memory of another, so that all of them can be read
-    after a run. Raises `graph.GraphError` or `CompileError` naming what does not fit.
+    Weights are streamed from memory word ``weights_at`` on, if it is given.
     """
-    graph.verify(config)
-    stages = group(graph)
-    layouts = allocate(graph.input, stages, config, keep=keep_tensors)
-    emitter = _Emitter(config)
-    for stage in stages:
-        emitter.stage(stage, layouts)
-    return Program(
-        name=graph.name, config_digest=config.digest, images=emitter.images(), tensors=layouts,
-        input=graph.input.name, output=stages[-1].output.name, macs=graph.macs,
-        keeps_tensors=keep_tensors)
+    emitter = _Emitter(config, layouts, weights_at)
+    emitter.run(jobs)
+    return schedule(emitter.steps)
 
 
 @dataclass
 class _Emitter:
-    """Collects instructions and memory images, and hands out tokens."""
+    """Makes steps, and notes what each waits for."""
 
     config: AccelConfig
-    instructions: list[Instruction] = field(default_factory=list)
-    tiles: list[tuple[int, ...]] = field(default_factory=list)
-    params: list[int] = field(default_factory=list)
-    waits: dict[int, int] = field(default_factory=dict)     # GEMM -> the VECTOR it waits for
-    pairs: list[tuple[int, int]] = field(default_factory=list)  # (GEMM, VECTOR) that reads it
-    acc_reader: dict[int, int] = field(default_factory=dict)  # accumulator half -> last VECTOR
-    stage_end: int | None = None                            # last VECTOR of the stage before
-    half: int = 0
+    layouts: Mapping[str, Layout]
+    weights_at: int | None      # first memory word of the weights, if they are streamed
+    steps: list[Step] = field(default_factory=list)
+    layer: int = 0              # stage that the steps belong to
+    acc_next: int = 0           # next free word, as in a ring of blocks
+    acc_start: int = 0          # accumulators of group 0 of the sums that were begun last
+    out_next: int = 0
 
-    def stage(self, stage: Stage, layouts: dict[str, Layout]) -> None:
-        """All instructions of one stage: per column tile and strip a GEMM and a VECTOR."""
-        source, target = layouts[stage.conv.input.name], layouts[stage.output.name]
-        if any(target.padding):
-            base, words = halo_words(target, self.config)
-            self._add(Opcode.FILL, out_base=base, words=words, value=target.zero_point)
-        last = self.stage_end
-        for first_channel in range(0, stage.conv.weight.shape[0], self.config.cols):
-            weight_base, count = self._pack_weights(stage.conv, first_channel, source)
-            param_base, groups = self._pack_params(stage.conv, first_channel)
-            for out_row, out_rows, halves in self._strips(stage):
-                gemm = self._gemm(stage, source, out_row, out_rows, weight_base, count)
-                vector = self._vector(stage, target, out_row, out_rows, first_channel,
-                                      param_base, groups)
-                self._order(gemm, vector, halves)
-                last = vector
-        self.stage_end = last
+    def __post_init__(self) -> None:
+        c = self.config
+        self.act, self.acc, self.out = Words(c.act_depth), Words(c.acc_depth), Words(c.out_depth)
+        self.memory, self.tiles = Words(c.mem_depth), Words(c.weight_depth)
+        self.loaded = Counter[int]()    # per layer, rows of its source that are there (or words)
+        self.vector_fields = Isa(c).formats[Opcode.VECTOR]
+        #: Code of the padding that a word of the activation scratchpad holds, if it does.
+        self.padded = np.full(c.act_depth, NO_PADDING_HERE)
 
-    def _strips(self, stage: Stage) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-        """Output rows that fit half of the accumulators (or, if none do, all of them)."""
-        _, height, width = stage.conv.output.shape
-        (kernel, _), (stride, _) = stage.window
-        out_height = (height - kernel) // stride + 1
-        half = self.config.acc_depth // 2
-        for room, halves in ((half, None), (self.config.acc_depth, (0, 1))):
-            fit = (room // width - kernel) // stride + 1 if room // width >= kernel else 0
-            if fit:
-                for row in range(0, out_height, fit):
-                    if halves is None:
-                        self.half ^= 1
-                    else:
-                        self.half = 0
-                    yield row, min(fit, out_height - row), halves or (self.half,)
-                return
-        raise CompileError(
-            f"layer {stage.conv.name!r}: one output row needs {kernel * width} accumulators per "
-            f"column, but acc_depth is {self.config.acc_depth}")
+    def run(self, jobs: Sequence[Job]) -> None:
+        """All instructions: per block a GEMM and a VECTOR, and what moves data."""
+        order = list(in_order(jobs))
+        weights = self._weights(order)
+        for number, (job, block) in enumerate(order):
+            self.layer = jobs.index(job)
+            if job.way is Way.WHOLE and block == job.plan.blocks()[0]:
+                self._pad(job.target)
+            self._block(job, block, number, weights)
 
-    @property
-    def _acc_base(self) -> int:
-        return self.half * (self.config.acc_depth // 2)
+    def _weights(self, order: list[tuple[Job, Block]]) -> WeightStream:
+        """Which weight tiles each block uses."""
+        weights = WeightStream(self.config)
+        used: dict[int, int] = {}       # first tile -> place of the tiles
+        for job, block in order:
+            plan, tiles = job.plan, len(block.tiles) * block.groups
+            first = job.first_tile + plan.tiles_before(block)
+            stay = plan.weights_stay or not (plan.streams or plan.paired)
+            again = used.get(first) if stay and block.row else None
+            used[first] = weights.use(first, tiles, first if self.weights_at is None else again)
+        weights.finish()
+        return weights
 
-    def _gemm(self, stage: Stage, source: Layout, out_row: int, out_rows: int, weight_base: int,
-              tiles: int) -> int:
-        conv = stage.conv
-        (kernel, _), (pool_stride, _) = stage.window
-        rows, cols = (out_rows - 1) * pool_stride + kernel, conv.output.shape[2]
-        row_stride = conv.stride[0] * source.row_stride
-        start = (source.origin - conv.padding[0] * source.row_stride
-                 - conv.padding[1] * source.col_stride)
-        return self._add(
-            Opcode.GEMM, weight_base=weight_base, tiles=tiles,
-            act_base=start + out_row * pool_stride * row_stride,
-            rows=rows, row_stride=row_stride if rows > 1 else 0,
-            cols=cols, col_stride=conv.stride[1] * source.col_stride if cols > 1 else 0,
-            acc_base=self._acc_base, accumulate=0,
-            **({"distance": 0} if self.config.array.switched else {}))
+    def _block(self, job: Job, block: Block, number: int, weights: WeightStream) -> None:
+        plan, stage, streamed = job.plan, job.plan.stage, self.weights_at is not None
+        loads = len(self.steps)
+        for piece in weights.needed(number) if streamed else ():
+            self._load_weights(piece)
+        completes = block.tiles.stop == plan.tiles
+        out_base = self._out_room(job, block) if completes else 0
+        if stage.add and completes:
+            self._load_other(stage, block, out_base)
+        self._load_source(job, block)
+        spent = sum(step.cycles for step in self.steps[loads:])
+        gemm = self._gemm(job, block, weights.uses[number][0])
+        for piece in weights.ahead(number, self.steps[gemm].cycles - spent) if streamed else ():
+            self._load_weights(piece)
+        if completes:
+            self._vector(job, block, gemm, out_base)
+        if completes and job.target is None:
+            self._store(stage, block, out_base)
 
-    def _vector(self, stage: Stage, target: Layout, out_row: int, out_rows: int,
-                first_channel: int, param_base: int, groups: int) -> int:
-        lanes, width = self.config.word_lanes, stage.conv.output.shape[2]
-        (win_rows, win_cols), (row_stride, col_stride) = stage.window
-        cols = stage.output.shape[2]
-        functions = [spec.function for spec in self.config.activation_specs]
-        base = (target.origin + out_row * target.row_stride
-                + target.channel_offsets[first_channel])
-        return self._add(
-            Opcode.VECTOR, acc_base=self._acc_base,
-            rows=out_rows, row_stride=row_stride * width if out_rows > 1 else 0,
-            cols=cols, col_stride=col_stride if cols > 1 else 0,
+    def _acc_base(self, plan: Plan, block: Block) -> int:
+        """Accumulators of a block: new ones, or those of the sums that it continues."""
+        positions = plan.positions(block.rows)
+        if block.tiles.start:
+            return self.acc_start + block.group * positions
+        base = _room(self.acc_next, positions * block.groups, self.config.acc_depth)
+        self.acc_next = base + positions * block.groups
+        self.acc_start = base - block.group * positions
+        return base
+
+    def _out_room(self, job: Job, block: Block) -> int:
+        """Room for a block in the output scratchpad, if it goes there."""
+        if not job.plan.uses_output:
+            return 0
+        words = block.rows * job.plan.stage.output.shape[2] * block.groups
+        base = _room(self.out_next, words, self.config.out_depth)
+        self.out_next = base + words
+        return base
+
+    def _pad(self, place: Place | None) -> None:
+        """The padding around a tensor that the vector unit will write, where it is not there."""
+        if place is None or not any(place.padding):
+            return
+        window, (top, _, bottom, _) = place.window, place.padding
+        inner = window.pitch - window.left - window.right
+        height = window.rows - top - bottom
+        # what is above, what is between the end of a row and the next one, what is below
+        for first, rows, words in ((0, 1, top * window.pitch + window.left),
+                                   (place.row(top) - place.base + window.left + inner,
+                                    height - 1, window.left + window.right),
+                                   (place.row(top + height) - place.base - window.right, 1,
+                                    window.right + bottom * window.pitch)):
+            words_there = place.wrapped(place.base + first + _grid(
+                0, (rows, window.pitch), (words, 1)))
+            if rows and words and (self.padded[words_there] != place.pad_value).any():
+                self._load(Target.ACTIVATION, place.word(place.base + first), window.pitch, 0,
+                           top=rows, left=words, value=place.pad_value)
+
+    # --- instructions ---------------------------------------------------------------------------
+    def _add(self, opcode: Opcode, cycles: int, **fields: int) -> tuple[Step, int]:
+        step = Step(Instruction(opcode, fields), cycles, LATENCY[opcode], self.layer)
+        self.steps.append(step)
+        return step, len(self.steps) - 1
+
+    def _load(self, target: Target, base: int, row_stride: int, rows: int, *, mem_base: int = 0,
+              mem_row_stride: int = 0, words: int = 0, top: int = 0, bottom: int = 0,
+              left: int = 0, right: int = 0, value: int = 0) -> None:
+        height, width = top + rows + bottom, left + words + right
+        step, index = self._add(
+            Opcode.LOAD, height * width, target=target, mem_base=mem_base, rows=rows,
+            mem_row_stride=mem_row_stride if rows > 1 else 0, words=words, base=base,
+            row_stride=row_stride if height > 1 else 0, top=top, bottom=bottom, left=left,
+            right=right, value=value)
+        source = _grid(mem_base, (rows, mem_row_stride), (words, 1))
+        self.memory.read(step, index, source)
+        places = _grid(base, (height, row_stride), (width, 1))
+        if target == Target.WEIGHT:
+            self.tiles.write(step, index, np.unique(
+                places // self.config.row_slots % self.config.weight_depth))
+        elif target == Target.OUTPUT:
+            self.out.write(step, index, places % self.config.out_depth)
+        else:
+            half = self.config.act_depth // 2
+            places = base // half * half + places % half
+            self.act.write(step, index, places)
+            self.padded[places] = value
+            self.padded[places[top:top + rows, left:left + words]] = NO_PADDING_HERE
+
+    def _load_source(self, job: Job, block: Block) -> None:
+        """What a block reads and is not there yet, if it comes from memory."""
+        place, plan = job.source, job.plan
+        layout, window = place.layout, place.window
+        if layout is None:
+            return
+        there = self.loaded[self.layer]
+        if plan.in_one_row:
+            stop = max(plan.words_of(block.tiles)) + 1
+            if there < stop:
+                self._load(Target.ACTIVATION, place.word(place.row(0) + there), 0, 1,
+                           mem_base=layout.start // self.config.word_lanes + there,
+                           words=stop - there)
+        else:
+            rows = plan.source_rows(block.row, block.rows, block.tiles)
+            # in pieces, as the first rows may be there long before the last
+            stop, piece = min(rows.stop, window.rows), max(1, LOAD_WORDS // window.pitch)
+            for first in range(there, stop, piece):
+                self._load_piece(place, layout, first, min(first + piece, stop))
+        self.loaded[self.layer] = max(there, stop)
+
+    def _load_piece(self, place: Place, layout: Layout, first: int, stop: int) -> None:
+        window = place.window
+        height, lanes = layout.shape[1], self.config.word_lanes
+        begin, end = (min(max(row - place.top, 0), height) for row in (first, stop))
+        words = layout.row_stride // lanes
+        top = min(stop, place.top) - min(first, place.top)
+        self._load(
+            Target.ACTIVATION, place.word(place.row(first)), window.pitch, end - begin,
+            mem_base=layout.start // lanes + begin * words,
+            mem_row_stride=words, words=words, top=top,
+            bottom=stop - first - (end - begin) - top, left=window.left, right=window.right,
+            value=place.pad_value)
+
+    def _load_weights(self, piece: Piece) -> None:
+        rows, slots, depth = self.config.rows, self.config.row_slots, self.config.weight_depth
+        assert self.weights_at is not None
+        self._load(Target.WEIGHT, piece.place % depth * slots, slots, piece.tiles,
+                   mem_base=self.weights_at + piece.tile * rows, mem_row_stride=rows, words=rows)
+
+    def _load_other(self, stage: Stage, block: Block, out_base: int) -> None:
+        assert stage.other is not None
+        mem_base, rows, words, stride = self._copied(stage, block, stage.other.name)
+        self._load(Target.OUTPUT, out_base, words, rows, mem_base=mem_base,
+                   mem_row_stride=stride, words=words)
+
+    def _copied(self, stage: Stage, block: Block, name: str) -> tuple[int, int, int, int]:
+        """Where a block of a tensor lies in memory: first word, rows, words per row, stride."""
+        layout, width = self.layouts[name], stage.output.shape[2]
+        lanes = self.config.word_lanes
+        groups, positions = layout.col_stride // lanes, block.rows * width
+        first = ((layout.origin + layout.channel_offsets[0]) // lanes
+                 + block.row * width * groups + block.group)
+        if block.groups == groups:
+            return first, 1, positions * groups, 0
+        return first, positions, block.groups, groups
+
+    def _gemm(self, job: Job, block: Block, weight_base: int) -> int:
+        c, plan, source = self.config, job.plan, job.source
+        conv, window, lanes = plan.stage.conv, source.window, c.word_lanes
+        rows, cols = plan.conv_rows(block.rows), conv.output.shape[2]
+        positions, count = rows * cols, len(block.tiles)
+        own = block.group * lanes if plan.taps.per_group else 0
+        first = source.row(plan.source_rows(block.row, block.rows).start)
+        acc_base = self._acc_base(plan, block)
+        row_stride = conv.stride[0] * window.pitch * lanes
+        step, index = self._add(
+            Opcode.GEMM, positions * block.groups * count,
+            weight_base=weight_base % c.weight_depth, tiles=count, groups=block.groups,
+            tiles_outer=int(plan.tiles_outer(block)),
+            offset_base=job.offset_base + block.tiles.start,
+            act_base=source.element(first * lanes + window.start + own, lanes),
+            act_group_stride=lanes if plan.taps.per_group and block.groups > 1 else 0,
+            rows=rows, row_stride=row_stride % (source.depth * lanes) if rows > 1 else 0,
+            cols=cols, col_stride=conv.stride[1] * window.col_stride if cols > 1 else 0,
+            acc_base=acc_base, acc_group_stride=positions if block.groups > 1 else 0,
+            accumulate=int(block.tiles.start > 0),
+            **({"depthwise": int(plan.taps.by_lane)} if c.depthwise else {}),
+            **({"distance": 0} if c.array.switched else {}))
+        self.act.read(step, index, self._words_read(job, block, step.instruction.fields))
+        self.tiles.read(step, index, (weight_base + np.arange(
+            count * block.groups)) % c.weight_depth)
+        self.acc.write(step, index, acc_base + np.arange(positions * block.groups))
+        return index
+
+    def _words_read(self, job: Job, block: Block, gemm: Mapping[str, int]) -> IntArray:
+        """Words of the source that a GEMM reads; all of the rows if it uses all tiles."""
+        plan, source, lanes = job.plan, job.source, self.config.word_lanes
+        if len(block.tiles) < plan.tiles:
+            starts = _grid(gemm["act_base"], (block.groups, gemm["act_group_stride"]),
+                           (gemm["rows"], gemm["row_stride"]), (gemm["cols"], gemm["col_stride"]))
+            return source.wrapped((starts[..., None] + plan.offsets_of(block.tiles)) // lanes)
+        rows, window = plan.source_rows(block.row, block.rows), source.window
+        words = source.wrapped(source.row(rows.start)
+                               + np.arange(len(rows) * window.pitch))
+        if plan.taps.per_group:     # of each position only the groups' own words
+            words = words.reshape(-1, window.col_stride // lanes)[
+                :, block.group:block.group + block.groups]
+        return words
+
+    def _vector(self, job: Job, block: Block, gemm: int, out_base: int) -> None:
+        c, stage, target = self.config, job.plan.stage, job.target
+        acc = self.steps[gemm].instruction.fields
+        (win_rows, win_cols), (row_step, col_step) = stage.window
+        width, cols = stage.conv.output.shape[2], stage.output.shape[2]
+        if target:
+            col_stride, row_stride = target.window.col_stride // c.word_lanes, target.window.pitch
+            base = (target.row(target.top + block.row) + target.window.left
+                    + block.group)
+        else:
+            col_stride, row_stride, base = block.groups, cols * block.groups, out_base
+        functions = [spec.function for spec in c.activation_specs]
+        offset = stage.conv.offset
+        step, index = self._add(
+            Opcode.VECTOR, block.rows * cols * win_rows * win_cols * block.groups
+            * job.lane_groups, acc_base=acc["acc_base"], groups=block.groups,
+            acc_group_stride=acc["acc_group_stride"], lane_groups=job.lane_groups,
+            rows=block.rows, row_stride=row_step * width if block.rows > 1 else 0,
+            cols=cols, col_stride=col_step if cols > 1 else 0,
             win_rows=win_rows, win_row_stride=width if win_rows > 1 else 0,
             win_cols=win_cols, win_col_stride=1 if win_cols > 1 else 0,
-            param_base=param_base, groups=groups, out_base=base // lanes,
-            out_row_stride=target.row_stride // lanes if out_rows > 1 else 0,
-            out_col_stride=target.col_stride // lanes if cols > 1 else 0,
+            param_base=job.param_base
+            + block.group * job.lane_groups * c.vector_lanes // c.param_lanes,
+            to_activation=int(target is not None),
+            to_output=int(target is None), out_base=target.word(base) if target else base,
+            out_row_stride=row_stride if block.rows > 1 else 0,
+            out_col_stride=col_stride if cols > 1 else 0,
             activation=functions.index(stage.activation) + 1 if stage.activation else 0,
-            zero_point=stage.conv.output.zero_point)
+            zero_point=stage.conv.output.zero_point if offset is None else offset,
+            low=stage.low, high=stage.high,
+            **(_sum_fields(stage, out_base, self.vector_fields) if c.residual
+               else {}))
+        self.acc.read(step, index, acc["acc_base"] + np.arange(
+            acc["rows"] * acc["cols"] * block.groups))
+        words = _grid(base, (block.rows, row_stride), (cols, col_stride), (block.groups, 1))
+        if stage.add:
+            self.out.read(step, index, out_base + np.arange(words.size))
+        if target:
+            self.act.write(step, index, target.wrapped(words))
+            self.padded[target.wrapped(words)] = NO_PADDING_HERE
+        else:
+            self.out.write(step, index, words % c.out_depth)
 
-    def _add(self, opcode: Opcode, **fields: int) -> int:
-        self.instructions.append(Instruction(opcode, fields))
-        return len(self.instructions) - 1
+    def _store(self, stage: Stage, block: Block, out_base: int) -> None:
+        mem_base, rows, words, stride = self._copied(stage, block, stage.output.name)
+        step, index = self._add(
+            Opcode.STORE, rows * words, out_base=out_base, rows=rows,
+            row_stride=words if rows > 1 else 0, words=words, mem_base=mem_base,
+            mem_row_stride=stride)
+        self.out.read(step, index, out_base + np.arange(rows * words))
+        self.memory.write(step, index, _grid(mem_base, (rows, stride), (words, 1)))
 
-    def _order(self, gemm: int, vector: int, halves: tuple[int, ...]) -> None:
-        """Note what must wait for what; `_tokens` turns it into flags."""
-        self.pairs.append((gemm, vector))
-        needed = [self.acc_reader[half] for half in halves if half in self.acc_reader]
-        if self.stage_end is not None:
-            needed.append(self.stage_end)
-        if needed:
-            self.waits[gemm] = max(needed)
-        self.acc_reader.update(dict.fromkeys(halves, vector))
 
-    def _tokens(self) -> dict[int, set[str]]:
-        """Token flags per instruction.
+def _room(following: int, words: int, depth: int) -> int:
+    """First word of a block of ``words`` that does not wrap around, ``following`` if it can."""
+    return following if following + words <= depth else 0
 
-        Units finish in order, so one token from an instruction vouches for all before it: a wait
-        that an earlier one already covers costs nothing.
-        """
-        flags: dict[int, set[str]] = {}
-        for gemm, vector in self.pairs:
-            flags.setdefault(gemm, set()).add("push_next")
-            flags.setdefault(vector, set()).add("pop_prev")
-        covered = -1
-        for gemm, vector in self.waits.items():
-            if vector > covered:
-                flags.setdefault(vector, set()).add("push_prev")
-                flags[gemm].add("pop_next")
-                covered = vector
-        return flags
 
-    def _pack_weights(self, conv: Conv2d, first_channel: int, source: Layout) -> tuple[int, int]:
-        """Tiles of ``cols`` output channels: index of the first, and how many."""
-        rows, cols, cell = self.config.rows, self.config.cols, self.config.cell_spec
-        offsets = [source.channel_offsets[c] + y * source.row_stride + x * source.col_stride
-                   for c, y, x in np.ndindex(*conv.weight.shape[1:])]
-        columns = [[cell.encode(int(w), Operation.PRODUCT) for w in channel.reshape(-1)]
-                   for channel in conv.weight[first_channel:first_channel + cols]]
-        first = len(self.tiles)
-        for k in range(0, len(offsets), rows):
-            words = []
-            for row in range(k, k + rows):
-                # rows beyond the last tap read the window's first activation, which does not count
-                taps = [column[row] for column in columns] if row < len(offsets) else [OFF]
-                word = sum(code << (self.config.weight_bits * i) for i, code in enumerate(taps))
-                offset = offsets[row] if row < len(offsets) else 0
-                words.append(word | offset << (self.config.weight_bits * cols))
-            self.tiles.append(tuple(words))
-        return first, len(self.tiles) - first
+def _sum_fields(stage: Stage, out_base: int, fields: Sequence[Field]) -> dict[str, int]:
+    """The addition's fields among those of VECTOR; zeros where nothing is added."""
+    names = [field.name for field in fields]
+    names = names[names.index("add"):]
+    node = stage.add
+    if node is None:
+        return dict.fromkeys(names, 0)
+    (own, other), (own_factor, other_factor) = node.inputs, node.multipliers
+    values = {"add": 1, "add_base": out_base, "own_zero_point": own.zero_point,
+              "own_multiplier": own_factor, "own_shift": node.shifts[0],
+              "other_zero_point": other.zero_point, "other_multiplier": other_factor,
+              "other_shift": node.shifts[1], "add_multiplier": node.multiplier,
+              "add_shift": node.shift, "add_zero_point": node.output.zero_point}
+    return {name: values[name] for name in names}
 
-    def _pack_params(self, conv: Conv2d, first_channel: int) -> tuple[int, int]:
-        """Bias and scale words of ``cols`` output channels: index of the first, and groups."""
-        acc_bits, lanes = self.config.acc_bits, self.config.vector_lanes
-        entry_bits = acc_bits + MULTIPLIER_BITS + SHIFT_BITS
-        channels = range(first_channel,
-                         min(first_channel + self.config.cols, conv.weight.shape[0]))
-        first = len(self.params)
-        for start in range(0, len(channels), lanes):
-            word = 0
-            for lane, channel in enumerate(channels[start:start + lanes]):
-                entry = (int(conv.bias[channel]) % (1 << acc_bits)
-                         | int(conv.multiplier[channel]) << acc_bits
-                         | int(conv.shift[channel]) << (acc_bits + MULTIPLIER_BITS))
-                word |= entry << (lane * entry_bits)
-            self.params.append(word)
-        return first, len(self.params) - first
 
-    def images(self) -> tuple[Image, ...]:
-        """Memory images; `CompileError` lists each memory that is too small."""
-        isa, flags = Isa(self.config), self._tokens()
-        self._add(Opcode.FINISH)
-        needs = {"instruction_depth": len(self.instructions), "weight_depth": len(self.tiles),
-                 "param_depth": len(self.params)}
-        if faults := [f"{name} must be at least {need}, not {getattr(self.config, name)}"
-                      for name, need in needs.items() if need > getattr(self.config, name)]:
-            raise CompileError(f"the network does not fit config {self.config.name!r}: "
-                               + "; ".join(faults))
-        words = tuple(isa.encode(Instruction(i.opcode, i.fields, frozenset(flags.get(n, ()))))
-                      for n, i in enumerate(self.instructions))
-        return (Image(Space.INSTRUCTION, 0, words), Image(Space.PARAM, 0, tuple(self.params)),
-                *(Image(Space.WEIGHT, index * self.config.row_slots, tile)
-                  for index, tile in enumerate(self.tiles)))
+def _grid(base: int, *loops: tuple[int, int]) -> IntArray:
+    """Addresses of nested loops, each given by count and stride, outermost first."""
+    address: IntArray = np.array(base, np.int64)
+    for count, stride in loops:
+        address = address[..., None] + np.arange(count) * stride
+    return address

@@ -145,7 +145,7 @@ def _rtlil(config: AccelConfig, for_ecp5: bool) -> str:
     # By name and late: Amaranth takes a second to load, and is untyped to mypy.
     emit, top = import_module("rtl.emit"), import_module("rtl.top")
     platform = import_module("rtl.ecp5.target").Ecp5Target() if for_ecp5 else None
-    return str(emit.rtlil_text(top.Accelerator(config), "top", platform=platform))
+    return str(emit.rtlil_text(top.System(config), "top", platform=platform))
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from boards.devices import ECP5 as ECP5_DEVICE
 from boards.process import run_tool
 from boards.tools import Tool
 
+#: A part of the top that only joins what is in it: `rtl.top.System`'s, beside the memory.
+SHELL = "accelerator"
 #: Static CMOS transistors of each cell that `GATES` leaves; four (a NAND2) are one gate equivalent.
 #: Gates as in yosys' ``stat -tech cmos``; the flip-flop is the 24-transistor one of master, slave
 #: and local clock inverters (Weste and Harris, "CMOS VLSI Design", 10.3), not yosys' 16.
@@ -53,7 +55,8 @@ class Unit:
     Members
     -------
     label
-        Path below the top without numbers, as ``gemm.array.pe``; ``total`` for the top.
+        Path below the top without numbers and `SHELL`, as ``gemm.array.pe``; ``total`` for the
+        top.
     module
         Name of the last such module in the RTLIL: the first ones, at the edge of an array, lack
         what constants at their ports take away.
@@ -98,7 +101,8 @@ def library_flavour(liberty: Path) -> Flavour:
 def find_units(text: str, top: str = "top", cell: str = "pe") -> list[Unit]:
     """Units of an RTLIL design: its parts, their parts, an element ``cell``, each activation.
 
-    Siblings that differ by number only (``lane_0``, ``lane_1``) are one unit.
+    Siblings that differ by number only (``lane_0``, ``lane_1``) are one unit. The parts of
+    `SHELL` count as the top's own.
     """
     found: dict[str, list[str]] = {}
     for module in re.findall(r"^module \\(\S+)", text, re.MULTILINE):
@@ -106,6 +110,7 @@ def find_units(text: str, top: str = "top", cell: str = "pe") -> list[Unit]:
         if parts[0] != top:
             continue
         names = [re.sub(r"(_\d+)+$", "", part) for part in parts[1:]]
+        names = names[1:] if names[0:1] == [SHELL] else names
         if len(names) in (1, 2) or names[-1:] == [cell] or names[-2:-1] == ["activations"]:
             found.setdefault(".".join(names), []).append(module)
     return [Unit("total", top, 1),

@@ -34,6 +34,11 @@ class ArraySpec:
     band_rows
         Rows from one register in the way of the sums to the next: a device whose DSP slices lie
         in few rows far apart needs time to cross. ``rows`` for none.
+    band_cols
+        Columns that take an activation in the same cycle, a multiple of `span` or 1. More of them
+        save cycles on the way through the array and cost fan-out.
+    depthwise
+        Elements can take activations of their own instead of those that come from the left.
     """
 
     rows: int
@@ -42,17 +47,22 @@ class ArraySpec:
     act_bits: int
     terms: int
     band_rows: int
+    band_cols: int = 1
     multiplier: str = "dsp"
+    depthwise: bool = False
 
     def __post_init__(self) -> None:
         faults = [f"{name} must be at least {least}, not {value!r}" for name, value, least in (
             ("rows", self.rows, 1), ("cols", self.cols, 1), ("act_bits", self.act_bits, 2),
-            ("terms", self.terms, self.rows), ("band_rows", self.band_rows, 1)) if value < least]
+            ("terms", self.terms, self.rows), ("band_rows", self.band_rows, 1),
+            ("band_cols", self.band_cols, 1)) if value < least]
         low, high = WEIGHT_BITS[self.cell.kind]
         if not low <= self.cell.weight_bits <= high:
             faults.append(f"weight_bits of a {self.cell.kind} cell must be in {low}..{high}, "
                           f"not {self.cell.weight_bits}")
         faults += multiplier_faults(self.multiplier, self.cell, self.act_bits)
+        faults += depthwise_faults(self.depthwise, self.multiplier, self.cell)
+        faults += band_faults(self.band_cols, self.multiplier, self.cell)
         if faults:
             raise ArrayError("array: " + "; ".join(faults))
 
@@ -69,7 +79,7 @@ class ArraySpec:
     @property
     def span(self) -> int:
         """Columns that one element computes."""
-        return 2 if self.cell.kind == "mac" and self.multiplier in PAIRED else 1
+        return span_of(self.multiplier, self.cell)
 
     def row_step(self, row: int) -> int:
         """Cycles by which ``row`` is behind the row above."""
@@ -78,6 +88,35 @@ class ArraySpec:
     def row_delay(self, row: int) -> int:
         """Cycles by which ``row`` is behind row 0."""
         return row + row // self.band_rows
+
+    def col_delay(self, col: int) -> int:
+        """Cycles by which the sums of ``col`` are behind those of column 0."""
+        return col // self.band_cols
+
+    def x_delay(self, col: int) -> int:
+        """Cycles by which the element of ``col`` takes an activation after that of column 0."""
+        return (col - col % self.span) // self.band_cols
+
+
+def span_of(multiplier: object, cell: CellSpec) -> int:
+    """Columns that one element computes."""
+    return 2 if cell.kind == "mac" and multiplier in PAIRED else 1
+
+
+def depthwise_faults(depthwise: bool, multiplier: object, cell: CellSpec) -> list[str]:
+    """What is wrong with activations of each element's own: those of two columns share one."""
+    if not depthwise or span_of(multiplier, cell) == 1:
+        return []
+    return [f"depthwise must be false with multiplier {multiplier!r}"]
+
+
+def band_faults(band_cols: int, multiplier: object, cell: CellSpec) -> list[str]:
+    """What is wrong with this many columns in a band: an element is in one."""
+    span = span_of(multiplier, cell)
+    if band_cols <= 1 or band_cols % span == 0:
+        return []
+    fault = f"band_cols must be 1 or a multiple of {span} with multiplier {multiplier!r}"
+    return [f"{fault}, not {band_cols}; nearest: {band_cols + 1}"]
 
 
 def multiplier_faults(multiplier: object, cell: CellSpec, act_bits: int) -> list[str]:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from accel.spec.array import ArraySpec, multiplier_faults
+from accel.spec.array import ArraySpec, band_faults, depthwise_faults, multiplier_faults
 from accel.spec.cells import WEIGHT_BITS, CellSpec
 from accel.spec.errors import InputError
 from accel.spec.numerics import ROUNDINGS, multiplier_bits
@@ -18,12 +18,18 @@ from accel.spec.tables import ActivationSpec
 #: The widest that TensorFlow Lite's kernels have, in bits: an activation, an accumulator.
 TFLITE_LIMITS = {"act_bits": 8, "acc_bits": 32}
 #: Raised whenever the meaning of an encoding changes; part of every digest.
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
+
+#: Most channels in one word of the bias and scale memory: what is wider costs block RAM.
+PARAM_LANES = 4
+#: Addresses of these wrap around, as in a ring.
+RINGS = ("act_depth", "weight_depth", "offset_depth", "acc_depth", "param_depth", "out_depth")
 
 LIMITS = {
-    "rows": (1, 64), "cols": (1, 64), "band_rows": (1, 64), "act_bits": (2, 16),
-    "acc_bits": (8, 40),
+    "rows": (1, 64), "cols": (1, 64), "band_rows": (1, 64), "band_cols": (1, 64),
+    "act_bits": (2, 16), "acc_bits": (8, 40),
     "act_depth": (2, 65536), "weight_depth": (2, 65536), "acc_depth": (2, 65536),
+    "offset_depth": (2, 65536), "out_depth": (2, 65536), "mem_depth": (2, 1 << 24),
     "param_depth": (2, 65536), "instruction_depth": (2, 65536), "vector_lanes": (1, 64),
     "frame_bytes": (32, 1024),
 }
@@ -41,17 +47,23 @@ class AccelConfig:
     rows: int                     # products summed per column and cycle
     cols: int                     # output channels computed side by side
     band_rows: int                # rows from one extra register of the sums to the next
+    band_cols: int                # columns that take an activation in the same cycle
     cell: str                     # mac | shift | add | shiftadd
     multiplier: str               # of mac cells: dsp | packed | dual | lut (`array.ArraySpec`)
     act_bits: int                 # width of an activation code, signed
     weight_bits: int              # width of a weight code (`cells.CellSpec`)
     acc_bits: int                 # width of an accumulator, signed
+    depthwise: bool               # columns can take activation streams of their own
+    residual: bool                # the vector unit can add two tensors
     rounding: str                 # of the requantizer: single | tflite (`numerics.requantize`)
     act_depth: int                # activation scratchpad: words of `word_lanes` activations
     weight_depth: int             # weight scratchpad: tiles of `rows` x `cols` weights
+    offset_depth: int             # offset memory: words of one address offset per row
     acc_depth: int                # accumulator scratchpad: words of `cols` accumulators
-    param_depth: int              # bias and scale memory: words of `vector_lanes` channels
+    param_depth: int              # bias and scale memory: words of `param_lanes` channels
+    out_depth: int                # output scratchpad: words of `word_lanes` activations
     instruction_depth: int
+    mem_depth: int                # behind the memory port: words of `mem_bits`
     vector_lanes: int             # channels that the vector unit finishes per cycle
     activations: tuple[str, ...]  # relu | tanh[:Qi.f:Qi.f] | selu[:Qi.f:Qi.f]
     frame_bytes: int              # longest payload of one frame on the host link
@@ -76,6 +88,10 @@ class AccelConfig:
                        if name not in alone and (value := getattr(self, name)) > most]
         if not alone.keys() & {"cell", "weight_bits", "act_bits"}:
             faults += multiplier_faults(self.multiplier, self.cell_spec, self.act_bits)
+        if not alone.keys() & {"cell", "weight_bits", "depthwise"}:
+            faults += depthwise_faults(self.depthwise, self.multiplier, self.cell_spec)
+        if not alone.keys() & {"cell", "weight_bits", "band_cols"}:
+            faults += band_faults(self.band_cols, self.multiplier, self.cell_spec)
         if not alone.keys() & {"cols", "vector_lanes"} and lanes > self.word_lanes:
             faults.append(f"vector_lanes must be at most {self.word_lanes} (cols rounded up), "
                           f"not {lanes}; nearest: {self.word_lanes}")
@@ -125,7 +141,8 @@ class AccelConfig:
         """The systolic array; a sum inside it has one term from every row."""
         return ArraySpec(rows=self.rows, cols=self.cols, cell=self.cell_spec,
                          act_bits=self.act_bits, terms=self.rows, band_rows=self.band_rows,
-                         multiplier=self.multiplier)
+                         band_cols=self.band_cols, multiplier=self.multiplier,
+                         depthwise=self.depthwise)
 
     @property
     def multiplier_bits(self) -> int:
@@ -141,6 +158,17 @@ class AccelConfig:
     def word_lanes(self) -> int:
         """Activations in one scratchpad word: ``cols`` rounded up to a power of two."""
         return 1 << (self.cols - 1).bit_length()
+
+    @property
+    def mem_bits(self) -> int:
+        """Bits of a word on the memory port: activations, or one row of a weight tile."""
+        widest = max(self.word_lanes * self.act_bits, self.cols * self.weight_bits)
+        return -(-widest // 8) * 8
+
+    @property
+    def param_lanes(self) -> int:
+        """Channels in one word of the bias and scale memory; a lane group takes some of them."""
+        return min(self.vector_lanes, PARAM_LANES)
 
     @property
     def act_elements(self) -> int:
@@ -171,6 +199,13 @@ def _value_faults(values: Mapping[str, Any]) -> dict[str, str]:
     if not faults.get("vector_lanes") and lanes & (lanes - 1):
         faults["vector_lanes"] = (f"vector_lanes must be a power of two, not {lanes}; nearest: "
                                   f"{1 << (lanes.bit_length() - 1)}")
+    for name in RINGS:
+        if not faults.get(name) and (depth := values.get(name, 2)) & (depth - 1):
+            faults[name] = (f"{name} must be a power of two, not {depth}; nearest: "
+                            f"{1 << (depth.bit_length() - 1)}")
+    for name in ("depthwise", "residual"):
+        if not isinstance(values.get(name, False), bool):
+            faults[name] = f"{name} must be true or false, not {values[name]!r}"
     if values.get("rounding", "single") not in ROUNDINGS:
         faults["rounding"] = (f"rounding must be one of {', '.join(ROUNDINGS)}, not "
                               f"{values['rounding']!r}")

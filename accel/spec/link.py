@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Isa
-from accel.spec.numerics import MULTIPLIER_BITS, SHIFT_BITS
+from accel.spec.numerics import SHIFT_BITS
 
 END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
 HEADER_BYTES, CRC_BYTES = 6, 4
@@ -43,8 +43,9 @@ class Space(IntEnum):
     REGISTER = 0
     INSTRUCTION = 1
     WEIGHT = 2
-    PARAM = 3
-    ACTIVATION = 4
+    OFFSET = 3
+    PARAM = 4
+    MEMORY = 5      # what the memory port reaches: tensors, and weights that are streamed
 
 
 class Register(IntEnum):
@@ -57,9 +58,15 @@ class Register(IntEnum):
     FAULT = 4          # FaultCode of the last run
     FAULT_INDEX = 5    # index of the instruction that stopped the last run
     CYCLES = 6         # of the last run, start to stop
-    GEMM_BUSY = 7      # cycles in which the array took activations
-    VECTOR_BUSY = 8    # cycles in which the vector unit had work
-    BAD_FRAMES = 9     # frames rejected since reset
+    LOAD_BUSY = 7      # cycles in which a scratchpad word was loaded
+    LOAD_STALL = 8     # cycles in which the load unit waited for memory or a write port
+    GEMM_BUSY = 9      # cycles in which the array took activations
+    GEMM_STALL = 10    # cycles in which the array waited, an instruction at hand
+    VECTOR_BUSY = 11   # cycles in which the vector unit took a step
+    VECTOR_STALL = 12  # cycles in which it waited, an instruction at hand
+    STORE_BUSY = 13    # cycles in which a memory word was stored
+    STORE_STALL = 14   # cycles in which the store unit waited for memory
+    BAD_FRAMES = 15    # frames rejected since reset
 
 
 class FaultCode(IntEnum):
@@ -67,18 +74,19 @@ class FaultCode(IntEnum):
 
     NONE = 0
     BAD_OPCODE = 1
-    BAD_TOKENS = 2     # tokens for a neighbour that the unit does not have, or left over
+    BAD_TOKENS = 2     # tokens are left over at the end, or no unit has moved for 65,536 cycles
+    BAD_ADDRESS = 3    # an address lies outside its memory; nothing was written there
 
 
 #: Spaces that the host can read back.
-READABLE = (Space.REGISTER, Space.ACTIVATION)
+READABLE = (Space.REGISTER, Space.MEMORY)
 
 MAGIC = int.from_bytes(b"SYS1", "little")
 REGISTER_BITS = 32
 
 
 def offset_bits(config: AccelConfig) -> int:
-    """Width of a row's activation offset, stored beside its weights, in bits."""
+    """Width of a row's activation offset, in bits."""
     return max(1, (config.act_elements - 1).bit_length())
 
 
@@ -87,14 +95,14 @@ def space_shape(config: AccelConfig, space: Space) -> tuple[int, int]:
     return {
         Space.REGISTER: (len(Register), REGISTER_BITS),
         Space.INSTRUCTION: (config.instruction_depth, Isa(config).word_bits),
-        # row r of tile t, at t * row_slots + r: `cols` weight codes from the low bit up, then the
-        # offset that the row adds to every activation address of the tile
-        Space.WEIGHT: (config.weight_depth * config.row_slots, config.cols
-                       * config.weight_bits + offset_bits(config)),
-        # `vector_lanes` times (bias, multiplier, shift), each from the low bit up
-        Space.PARAM: (config.param_depth, config.vector_lanes
-                      * (config.acc_bits + MULTIPLIER_BITS + SHIFT_BITS)),
-        Space.ACTIVATION: (config.act_elements, config.act_bits),
+        # row r of tile t, at t * row_slots + r: `cols` weight codes from the low bit up
+        Space.WEIGHT: (config.weight_depth * config.row_slots, config.cols * config.weight_bits),
+        # what each row adds to every activation address of a tile, row 0 in the low bits
+        Space.OFFSET: (config.offset_depth, config.rows * offset_bits(config)),
+        # `param_lanes` times (bias, multiplier, shift), each from the low bit up
+        Space.PARAM: (config.param_depth, config.param_lanes
+                      * (config.acc_bits + config.multiplier_bits + SHIFT_BITS)),
+        Space.MEMORY: (config.mem_depth, config.mem_bits),
     }[space]
 
 

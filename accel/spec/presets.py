@@ -1,28 +1,48 @@
-"""Named configurations. Each sets every parameter; all of them are verified by ``make sim``."""
+"""Named configurations. Each sets every parameter."""
 from dataclasses import replace
 from pathlib import Path
 
 from accel.spec.config import AccelConfig, ConfigError, load_config
 
 _TINY = AccelConfig(
-    name="tiny", rows=4, cols=4, band_rows=4, cell="mac",
+    name="tiny", rows=4, cols=4, band_rows=4, band_cols=1, cell="mac",
     multiplier="dsp", act_bits=8, weight_bits=8, acc_bits=28, rounding="single",
-    act_depth=1024, weight_depth=4096, acc_depth=512, param_depth=128, instruction_depth=256,
+    depthwise=True, residual=True,
+    act_depth=1024, weight_depth=4096, offset_depth=256, acc_depth=512, param_depth=128,
+    out_depth=512, instruction_depth=256, mem_depth=4096,
     vector_lanes=2, activations=("relu", "tanh", "selu"), frame_bytes=256)
 
 # 9 rows are the taps of a 3x3 kernel, 16 columns divide common channel counts (LFE5U-85F).
 _ECP5 = AccelConfig(
-    name="ecp5", rows=9, cols=16, band_rows=3, cell="mac",
+    name="ecp5", rows=9, cols=16, band_rows=3, band_cols=4, cell="mac",
     multiplier="dsp", act_bits=8, weight_bits=8, acc_bits=32, rounding="single",
-    act_depth=512, weight_depth=512, acc_depth=512, param_depth=256, instruction_depth=128,
-    vector_lanes=4, activations=("relu", "tanh", "selu"), frame_bytes=256)
+    depthwise=True, residual=True,
+    act_depth=512, weight_depth=1024, offset_depth=256, acc_depth=512, param_depth=512,
+    out_depth=512, instruction_depth=512, mem_depth=4096,
+    vector_lanes=8, activations=("relu", "tanh", "selu"), frame_bytes=256)
+
+# The same array for networks that are larger than the chip: weights stream from memory outside.
+_ECP5_MEM = replace(
+    _ECP5, name="ecp5-mem", act_depth=1024, weight_depth=512, param_depth=1024,
+    instruction_depth=1024, mem_depth=65536, vector_lanes=16)
+
+# For fully connected layers, which use each weight once: all of them stay in the chip. So many
+# accumulators that the sums of 640 channels can be interrupted (`compile.overlap`).
+_ECP5_DENSE = replace(
+    _ECP5, name="ecp5-dense", band_cols=8, depthwise=False, residual=False, act_depth=128,
+    weight_depth=2048, offset_depth=128, acc_depth=64, out_depth=64, instruction_depth=256,
+    mem_depth=256, vector_lanes=4)
 
 PRESETS: dict[str, AccelConfig] = {config.name: config for config in (
     _TINY,
     replace(_TINY, name="tiny-shift", cell="shift", weight_bits=5),
     _ECP5,
     replace(_ECP5, name="ecp5-shift", cell="shift", weight_bits=5),
+    _ECP5_MEM,
+    _ECP5_DENSE,
 )}
+#: What ``make sim`` verifies: every kind of cell, large and small. The others differ in sizes.
+SIMULATED = ("tiny", "tiny-shift", "ecp5", "ecp5-shift")
 
 
 def preset(name: str) -> AccelConfig:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Signal, Value
 
 from rtl.arith import delay
+from rtl.ecp5.floorplan import DEVICE
 
 if TYPE_CHECKING:
     from rtl.ram import Ram
@@ -80,8 +81,9 @@ def _mapping(width: int, lane_bits: int, depth: int, lanes: int) -> Mapping:
     return Mapping(width, -(-depth // DEPTHS[width]), columns)
 
 
-def add_blocks(m: Module, ram: "Ram") -> None:
+def add_blocks(m: Module, ram: "Ram", device: str) -> None:
     """Make ``ram`` of blocks: a set of them for each read port."""
+    bels = iter(ram.bels if device == DEVICE else ())
     layout = mapping(ram.lane_shape.width, ram.depth, ram.lanes)
     within = (DEPTHS[layout.width] - 1).bit_length()
     for index in range(ram.read_ports):
@@ -89,10 +91,11 @@ def add_blocks(m: Module, ram: "Ram") -> None:
         words = [Signal(len(o.as_value()), name=f"r{index}_bank_{bank}")
                  for bank in range(layout.banks)]
         for bank, (column, chunks) in product(range(layout.banks), enumerate(layout.columns)):
+            bel = next(bels, None)
             enables = [ram.w_en[chunk.lane] & _is_bank(ram.w_addr[within:], bank)
                        for chunk in chunks]
             m.submodules[f"r{index}_block_{bank}_{column}"] = _dp16kd(
-                layout.width, ram.w_addr[:within], address[:within], enables,
+                bel, layout.width, ram.w_addr[:within], address[:within], enables,
                 [_bits(ram, ram.w_data.as_value(), chunk) for chunk in chunks],
                 [_bits(ram, words[bank], chunk) for chunk in chunks])
         if layout.banks > 1:
@@ -109,8 +112,8 @@ def _is_bank(high: Value, bank: int) -> Value:
     return high == bank if len(high) else Const(1)
 
 
-def _dp16kd(width: int, w_addr: Value, r_addr: Value, enables: list[Value], w_data: list[Value],
-            r_data: list[Value]) -> Instance:
+def _dp16kd(bel: str | None, width: int, w_addr: Value, r_addr: Value, enables: list[Value],
+            w_data: list[Value], r_data: list[Value]) -> Instance:
     """A block that writes at port A and reads at port B, chunk ``k`` in byte ``k``."""
     wide = width > HALF_BITS
     enable = Cat(*enables)
@@ -130,7 +133,7 @@ def _dp16kd(width: int, w_addr: Value, r_addr: Value, enables: list[Value], w_da
             # the 36-bit port reads at both halves' pins, any other at B
             pins[f"o_DO{'AB'[half] if wide else 'B'}{pin}"] = o[bit]
     return Instance(
-        "DP16KD", p_DATA_WIDTH_A=width, p_DATA_WIDTH_B=width,
+        "DP16KD", **({"a_BEL": bel} if bel else {}), p_DATA_WIDTH_A=width, p_DATA_WIDTH_B=width,
         p_REGMODE_A="OUTREG" if wide else "NOREG", p_REGMODE_B="OUTREG",
         p_WRITEMODE_A="NORMAL", p_WRITEMODE_B="NORMAL", p_RESETMODE="SYNC",
         p_ASYNC_RESET_RELEASE="SYNC", p_CSDECODE_A="0b000", p_CSDECODE_B="0b000", p_GSR="AUTO",

@@ -1,40 +1,8 @@
-"""MULT18X18D: the DSP slice with its registers, and where an array's slices lie."""
-from typing import NamedTuple
-
+"""MULT18X18D: the DSP slice with its registers."""
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value
 
 #: Operand width of a DSP slice, in bits.
 DSP_BITS = 18
-
-
-class Place(NamedTuple):
-    """An element's position in an array, and the array's size."""
-
-    row: int
-    col: int
-    rows: int
-    cols: int
-
-
-#: Columns and rows of the DSP blocks of the LFE5U-85F in nextpnr's grid; a block holds 4 slices.
-DSP_COLUMNS = (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114)
-DSP_ROWS = (10, 34, 58)
-DSP_SLICES = (0, 1, 4, 5)
-
-
-def dsp_bel(place: Place, device: str) -> str | None:
-    """Location of an array element's DSP slice, or None if the array does not fit the scheme.
-
-    The array's rows are cut into as many bands as the device has rows of DSPs, and an array
-    column takes neighbouring slices of each: activations and sums then travel short ways. nextpnr
-    by itself scatters the slices and hardly finds routes for a full array.
-    """
-    band = -(-place.rows // len(DSP_ROWS))
-    slot = place.col * band + place.row % band
-    if device != "LFE5U-85F" or place.cols * band > len(DSP_COLUMNS) * len(DSP_SLICES):
-        return None
-    block, slice_ = DSP_COLUMNS[slot // len(DSP_SLICES)], DSP_SLICES[slot % len(DSP_SLICES)]
-    return f"X{block + slice_}/Y{DSP_ROWS[place.row // band]}/MULT18_{slice_}"
 
 
 def local_constant(m: Module, value: int, name: str) -> Signal:

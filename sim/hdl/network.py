@@ -41,6 +41,8 @@ async def network(dut: Any) -> None:
         outputs.append(output.reshape(-1).tolist())
         # in execution order, so that the first mismatch is where things went wrong
         for name, layout in program.tensors.items():
+            if name not in job["golden"]:       # a copy that the compiler makes
+                continue
             got = await link.converse(host.read_tensor(layout, config))
             score.compare(f"image {n}, tensor {name}",
                           job["golden"][name][n].reshape(-1).tolist(), got.reshape(-1).tolist(),

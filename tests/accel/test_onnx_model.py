@@ -270,7 +270,20 @@ def test_dead_branches_and_a_host_part_are_left_out() -> None:
     one_layer(x, b)
     flat = b.quantized(b.add("Softmax", b.add("Flatten", y)), 1 / 256, 0)
     model = b.model(b.add("ArgMax", flat, axis=1), TensorProto.INT64)
-    assert len(import_onnx(model, ECP5).nodes) == 1
+    graph = import_onnx(model, ECP5)
+    assert len(graph.nodes) == 1
+    assert graph.host == ("softmax", "argmax")
+
+
+@pytest.mark.parametrize(("kind", "axis", "named"), [("ArgMax", None, 0), ("Softmax", 2, 2),
+                                                     ("LogSoftmax", -1, 3)])
+def test_a_host_part_is_over_the_classes(kind: str, axis: int | None, named: int) -> None:
+    b = Builder(["n", 3, 8, 9])
+    y = one_layer(b.quantized("images", 0.05, 7, np.int8), b)
+    output = b.add(kind, y, **({} if axis is None else {"axis": axis}))
+    with pytest.raises(OnnxError, match=rf"{kind} of .* must be over the classes, not over axis "
+                                        rf"{named} of \(n, 4, 6, 7\)"):
+        import_onnx(b.model(output, rank=4), ECP5)
 
 
 def test_every_unsupported_operator_is_listed_with_its_shapes() -> None:

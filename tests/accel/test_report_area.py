@@ -99,6 +99,16 @@ def test_units_and_memory(text: str) -> None:
     assert (memory_bits(text, total), memory_bits(text, units[0])) == (18 * 1024, 0)
 
 
+def test_parts_of_the_accelerator_count_as_the_tops_own() -> None:
+    modules = ("top", "top.accelerator", "top.accelerator.gemm$7", "top.accelerator.gemm.pe_0",
+               "top.memory", "top.memory.ram", "other.gemm")
+    text = "".join(f"module \\{name}\nend\n" for name in modules)
+    assert find_units(text) == [
+        Unit("total", "top", 1), Unit("gemm", "top.accelerator.gemm$7", 1),
+        Unit("gemm.pe", "top.accelerator.gemm.pe_0", 1), Unit("memory", "top.memory", 1),
+        Unit("memory.ram", "top.memory.ram", 1)]
+
+
 class Elements(wiring.Component):
     """A port with elements, which yosys 0.70 confuses with the bits of the port."""
 

@@ -2,17 +2,19 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from accel.spec.config import AccelConfig, ConfigError
+from accel.spec.config import ConfigError
 from accel.spec.presets import PRESETS
 from boards import budget, flow, tools
 from boards.process import BuildError
 from boards.registry import BOARDS, board
 from boards.spec import BoardSpec
+from rtl.emit import free_collisions
 
 ULX3S = BOARDS["ulx3s"]
 #: The smallest accelerator there is.
@@ -95,7 +97,8 @@ def test_plan_has_the_steps_and_is_repeatable(files: dict[str, str]) -> None:
     assert "--seed 5" in text
     assert "--report top.report.json" in text
     assert "--compress" in steps["ecppack"]
-    assert "COLLISION_X_MASK 1'0" not in files["top.il"]
+    assert "COLLISION_X_MASK 1'1" in files["top.il"]
+    assert free_collisions(files["top.il"]) == files["top.il"]
     assert 'FREQUENCY PORT "clk25_0__io" 25000000.0 HZ;' in files["top.lpf"]
     assert flow.make_plan(ULX3S, NANO, seed=5) == files
 
@@ -195,7 +198,8 @@ def test_a_slow_tool_is_stopped(fakes: Fakes) -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"rows": 12, "cols": 16}, "DSP at least 196 of 156 .rows x cols = 12 x 16 MAC cells"),
+    ({"rows": 12}, r"DSP at least 192 of 156 .rows x cols = 12 x 16 MAC cells .dsp..$"),
+    ({"rows": 12, "vector_lanes": 4}, "DSP at least 196 of 156 .* and 4 vector lanes"),
     ({"weight_depth": 65536}, r"BRAM at least \d+ of 208 .weight_depth = 65536")])
 def test_configs_that_cannot_fit_are_refused_at_once(change: dict, message: str) -> None:
     config = replace(PRESETS["ecp5"], **change)
@@ -203,9 +207,23 @@ def test_configs_that_cannot_fit_are_refused_at_once(change: dict, message: str)
         flow.build(BOARD, config)
 
 
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
-def test_presets_may_fit(config: AccelConfig) -> None:
-    budget.check_config(config, ULX3S)
+@pytest.mark.parametrize(("depth", "bits"), [
+    ("weight_depth", 9 * 16 * 8), ("act_depth", 16 * 8), ("acc_depth", 16 * 32),
+    ("out_depth", 16 * 8), ("mem_depth", 16 * 8), ("offset_depth", 9 * 13),
+    ("param_depth", 4 * (32 + 17 + 6))])
+def test_every_memory_counts(depth: str, bits: int) -> None:
+    few, many = (budget.least_usage(config)["BRAM"] for config in (
+        PRESETS["ecp5"], replace(PRESETS["ecp5"], **{depth: 65536})))
+    more = (65536 - getattr(PRESETS["ecp5"], depth)) * bits / (18 * 1024)
+    assert many - few == pytest.approx(more, abs=6)     # instructions and offsets are wider, too
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_may_fit(name: str) -> None:
+    # the memory of those named so is too large for a chip: they are simulated
+    large = name.endswith("-mem")
+    with pytest.raises(ConfigError, match="mem_depth") if large else nullcontext():
+        budget.check_config(PRESETS[name], ULX3S)
 
 
 def test_unknown_board_lists_the_known() -> None:
@@ -233,12 +251,18 @@ def test_real_bitstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     done = flow.build(spec, NANO, seed=3, timeout_s=600)
     assert done.failure == ""
     assert done.bitstream.stat().st_size > 10_000
-    assert done.result["resources"]["DSP"] == {"used": 3, "available": 156}
+    # an element, and of the lane two halves of a wide product and the two of an addition
+    assert done.result["resources"]["DSP"] == {"used": 5, "available": 156}
     assert done.result["critical_path"]["from"]
     assert flow.build(spec, NANO, seed=3).cached
 
 
 @pytest.mark.parametrize(("multiplier", "slices"), [("dsp", 27), ("packed", 15), ("lut", 0)])
 def test_slices_follow_the_way_to_multiply(multiplier: str, slices: int) -> None:
-    config = replace(PRESETS["tiny"], rows=3, cols=9, multiplier=multiplier)
+    config = replace(PRESETS["tiny"], rows=3, cols=9, multiplier=multiplier, depthwise=False)
     assert budget.least_usage(config)["DSP"] == slices + config.vector_lanes
+
+
+def test_lanes_that_multiply_in_luts_need_no_slices() -> None:
+    assert [budget.least_usage(replace(PRESETS["ecp5"], vector_lanes=lanes))["DSP"] - 9 * 16
+            for lanes in (2, 4, 8, 16)] == [2, 4, 0, 0]

@@ -27,11 +27,20 @@ def test_wide_codes_stay_tables() -> None:
 
 
 @pytest.mark.parametrize("target", [None, Ecp5Target()], ids=["plain", "ecp5"])
-def test_a_function_has_two_ports_wherever_it_is_used(target: Ecp5Target | None) -> None:
+def test_a_function_has_its_ports_wherever_it_is_used(target: Ecp5Target | None) -> None:
     """Seen from outside, a port that is a concatenation would be as many ports as it has parts."""
     text = verilog_text(ActivationUnit(CONFIG), "top", target)
     for spec in CONFIG.activation_specs[1:]:
-        assert re.search(rf"^module \\top\.{spec.function} \((o, i|i, o)\);", text, re.M)
+        ports = re.search(rf"^module \\top\.{spec.function} \((.*)\);", text, re.M)[1]
+        assert sorted(ports.split(", "))[:3] == ["clk", "i", "o"]
+
+
+@pytest.mark.parametrize("function", [1, 2])
+def test_a_cut_halves_the_way(function: int) -> None:
+    network = of_activation(CONFIG.activation_specs[function], CONFIG.act_bits).network
+    unit = LutFunction(network, cut=True)
+    Fragment.get(unit, None)
+    assert max(unit.cut_level, network.levels - unit.cut_level) == -(-network.levels // 2)
 
 
 @pytest.mark.slow
@@ -45,11 +54,12 @@ def test_a_function_is_its_luts_and_nothing_else() -> None:
 
 
 @pytest.mark.slow
-def test_a_unit_has_no_memory_no_multiplier_and_one_register_stage() -> None:
+def test_a_unit_has_no_memory_no_multiplier_and_two_register_stages() -> None:
     unit = ActivationUnit(CONFIG)
     harness = Harness(unit)
     made = synthesise(rtlil_text(harness, "top", Ecp5Target()), ECP5, timeout_s=600, quiet=True)
     assert set(made.cells) <= {"LUT4", "CCU2C", "PFUMX", "L6MUX21", "TRELLIS_FF", "$scopeinfo"}
-    assert unit.latency == 1
+    assert unit.latency == 2
     bits = CONFIG.act_bits
-    assert made.cells["TRELLIS_FF"] - harness.ff <= bits * 3 + 1    # plain, tanh, selu; below zero
+    # plain, tanh, selu; below zero; across the middle of tanh and selu
+    assert made.cells["TRELLIS_FF"] - harness.ff <= bits * (2 + 1 + 1) + 2 + 30 + 22

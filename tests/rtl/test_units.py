@@ -1,13 +1,20 @@
 """Cells, array, activation units and requantizer, on Amaranth's simulator."""
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from accel.spec.array import ArraySpec
+from accel.spec.array import ArrayError, ArraySpec
 from accel.spec.cells import CellSpec
-from accel.spec.config import AccelConfig
+from accel.spec.config import AccelConfig, ConfigError
 from sim import pysim, units
-from tests.configs import UNITS, WIDE
+from tests.configs import FIVE_BY_SEVEN, TINY, UNITS, WIDE
+
+#: Lanes that multiply in carry chains, and lanes that cannot add.
+IN_LUTS = replace(FIVE_BY_SEVEN, name="8-lanes", vector_lanes=8)
+ALONE = replace(TINY, name="no-addition", residual=False)
+TFLITE = [replace(config, name=f"{config.name}-tflite", rounding="tflite", acc_bits=32)
+          for config in (TINY, IN_LUTS, ALONE)]
 
 CELLS = [("mac", "dsp", 8, 8), ("mac", "dsp", 2, 2), ("mac", "dsp", 16, 16),
          ("mac", "packed", 8, 8), ("mac", "packed", 8, 4), ("mac", "packed", 4, 4),
@@ -20,13 +27,14 @@ CELLS = [("mac", "dsp", 8, 8), ("mac", "dsp", 2, 2), ("mac", "dsp", 16, 16),
 
 
 def spec(kind: str, multiplier: str, act_bits: int, weight_bits: int, rows: int = 5, cols: int = 3,
-         band_rows: int = 2) -> ArraySpec:
+         band_rows: int = 2, band_cols: int = 1) -> ArraySpec:
     return ArraySpec(rows=rows, cols=cols, cell=CellSpec(kind, weight_bits), act_bits=act_bits,
-                     terms=rows, band_rows=band_rows, multiplier=multiplier)
+                     terms=rows, band_rows=band_rows, band_cols=band_cols, multiplier=multiplier)
 
 
 @pytest.mark.parametrize("check", units.LANE_CHECKS, ids=lambda check: check.__name__.strip("_"))
-@pytest.mark.parametrize("config", UNITS, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [*UNITS, IN_LUTS, ALONE, *TFLITE],
+                         ids=lambda config: config.name)
 def test_lanes_equal_torch(config: AccelConfig, check) -> None:
     assert pysim.mismatches(check(config)) == []
 
@@ -45,8 +53,26 @@ def test_arrays_of_any_shape_equal_torch(rows: int, cols: int, band_rows: int) -
         assert pysim.mismatches(check) == []
 
 
+@pytest.mark.parametrize(("cols", "band_cols"), [(5, 2), (8, 4), (3, 6)])
+def test_columns_in_bands_equal_torch(cols: int, band_cols: int) -> None:
+    for cell in (("mac", "packed", 8, 8), ("mac", "dual", 8, 8), ("shiftadd", "dsp", 8, 9)):
+        banded = spec(*cell, 3, cols, band_cols=band_cols)
+        assert pysim.mismatches(units.array_check(banded)) == []
+        assert banded.col_delay(cols - 1) == (cols - 1) // band_cols
+
+
+def test_an_element_is_in_one_band() -> None:
+    with pytest.raises(ArrayError, match="band_cols must be 1 or a multiple of 2 with multiplier "
+                                         "'packed', not 3; nearest: 4"):
+        spec("mac", "packed", 8, 8, band_cols=3)
+    with pytest.raises(ConfigError, match="band_cols must be 1 or a multiple of 2"):
+        replace(TINY, multiplier="packed", depthwise=False, band_cols=3)
+    assert spec("shift", "packed", 8, 5, band_cols=3).band_cols == 3
+
+
 def test_sixteen_bits() -> None:
-    assert pysim.mismatches(units._requantizer(WIDE)) == []
+    for config in (WIDE, replace(WIDE, name="wide-luts", cols=8, vector_lanes=8)):
+        assert pysim.mismatches(units._requantizer(config)) == []
 
 
 @pytest.mark.parametrize("config", UNITS[:2], ids=lambda config: config.name)

@@ -9,12 +9,14 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Flow, In, Out
 
 from accel.spec.config import AccelConfig
-from rtl.carry import FusedAdder, equal, select, subtract_masked
+from rtl.address import step_or_jump
+from rtl.carry import FusedAdder, a_masked, equal, select, subtract_masked
 from rtl.ecp5.target import Ecp5Target
 from rtl.ice40.target import Ice40Target
 from rtl.multiplier import CarryMultiplier, Multiplier
 from rtl.pair import DualMultiplier, PackedMultiplier
 from rtl.register import LocalRegister, MaskedRegister
+from rtl.tree import TreeMultiplier
 from sim import units, vendor
 from sim.runner import run_bench, simulators
 from sim.units import UnitCheck
@@ -216,10 +218,14 @@ TWINS: dict[str, tuple[Callable[[], wiring.Component], object]] = {
     "dual multiplier 8x8": (lambda: DualMultiplier(8, 8), ICE40),
     "dual multiplier 5x6": (lambda: DualMultiplier(5, 6), ICE40),
     "carry multiplier 7x6": (lambda: CarryMultiplier(7, 6), ECP5),
+    "tree multiplier 7x6": (lambda: TreeMultiplier(7, 6), ECP5),
+    "tree multiplier 6x5": (lambda: TreeMultiplier(6, 5, b_unsigned=True), ECP5),
     "select and add": (lambda: FusedAdder(9, select), ECP5),
     "compare": (lambda: FusedAdder(6, equal, carry="one"), ECP5),
     "subtract": (lambda: FusedAdder(12, subtract_masked, carry="port"), ECP5),
+    "step or jump": (lambda: FusedAdder(7, step_or_jump, first=a_masked), ECP5),
     "register": (lambda: LocalRegister(5), ECP5),
+    "enabled register": (lambda: LocalRegister(5, enabled=True), ECP5),
     "masked register": (lambda: MaskedRegister(5), ECP5)}
 QUICK = ["multiplier 18x18", "dual multiplier 8x8", "subtract"]
 

@@ -8,12 +8,13 @@ from accel import host
 from accel.compile import compile_graph
 from accel.device import DeviceError
 from accel.program import Image, Program, ProgramError
-from accel.spec import link
-from accel.spec.isa import Instruction, Isa, Opcode
+from accel.spec import link, numerics
+from accel.spec.config import AccelConfig
+from accel.spec.isa import Instruction, Isa, Opcode, Target
 from accel.spec.link import Command, Register, Space, Status
 from accel.spec.presets import PRESETS
 from sim.native import NativeDevice
-from tests.configs import TINY
+from tests.configs import NARROW_SHIFT, ONE_BY_ONE, TINY, WIDE
 from tests.graphs import Layer, build, images
 
 pytestmark = pytest.mark.slow
@@ -32,17 +33,17 @@ def register(device: NativeDevice, which: Register) -> int:
     return int(host.converse(host.read_words(TINY, Space.REGISTER, which, 1), device.exchange)[0])
 
 
-def activations(device: NativeDevice) -> list[int]:
-    return host.converse(host.read_words(TINY, Space.ACTIVATION, 0, 40), device.exchange).tolist()
+def memory(device: NativeDevice) -> list[int]:
+    return host.converse(host.read_words(TINY, Space.MEMORY, 0, 10), device.exchange).tolist()
 
 
 @pytest.fixture
 def filled(device: NativeDevice) -> NativeDevice:
-    host.converse(host.write_words(TINY, Space.ACTIVATION, 0, list(range(40))), device.exchange)
+    host.converse(host.write_words(TINY, Space.MEMORY, 0, range(10)), device.exchange)
     return device
 
 
-WRITE = link.write_request(Space.ACTIVATION, 4, bytes([99] * 20))
+WRITE = link.write_request(Space.MEMORY, 4, bytes([99] * 20))
 
 
 @pytest.mark.parametrize("place", range(1, 31, 3))
@@ -51,7 +52,7 @@ def test_corrupted_frame(filled: NativeDevice, place: int) -> None:
     assert status(filled, whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1:]) == (
         Status.BAD_FRAME)
     assert register(filled, Register.BAD_FRAMES) == before + 1
-    assert activations(filled) == list(range(40))
+    assert memory(filled) == list(range(10))
 
 
 @pytest.mark.parametrize("length", [3, 7, 20, 30])
@@ -60,25 +61,25 @@ def test_truncated_frame(filled: NativeDevice, length: int) -> None:
     before = register(filled, Register.BAD_FRAMES)
     assert status(filled, link.seal(WRITE)[:length] + bytes([link.END])) == Status.BAD_FRAME
     assert register(filled, Register.BAD_FRAMES) == before + 1
-    assert activations(filled) == list(range(40))
+    assert memory(filled) == list(range(10))
 
 
 @pytest.mark.parametrize(("body", "expected"), [
-    (bytes([7, Space.ACTIVATION, 0, 0, 0, 0, 1]), Status.BAD_COMMAND),
+    (bytes([7, Space.MEMORY, 0, 0, 0, 0, 1]), Status.BAD_COMMAND),
     (bytes([Command.WRITE, 9, 0, 0, 0, 0, 1]), Status.BAD_COMMAND),
-    (link.write_request(Space.ACTIVATION, 0, b""), Status.BAD_COMMAND),
+    (link.write_request(Space.MEMORY, 0, b""), Status.BAD_COMMAND),
     (link.write_request(Space.WEIGHT, 0, bytes(7)), Status.BAD_COMMAND),
-    (link.write_request(Space.ACTIVATION, TINY.act_elements - 1, bytes(2)), Status.BAD_ADDRESS),
-    (link.write_request(Space.ACTIVATION, 1 << 31, bytes(2)), Status.BAD_ADDRESS),
-    (link.read_request(Space.ACTIVATION, TINY.act_elements - 1, 2), Status.BAD_ADDRESS),
-    (link.read_request(Space.ACTIVATION, 0, TINY.frame_bytes + 1), Status.BAD_COMMAND),
-    (link.read_request(Space.ACTIVATION, 0, 0), Status.BAD_COMMAND),
+    (link.write_request(Space.MEMORY, TINY.mem_depth - 1, bytes(8)), Status.BAD_ADDRESS),
+    (link.write_request(Space.MEMORY, 1 << 31, bytes(4)), Status.BAD_ADDRESS),
+    (link.read_request(Space.MEMORY, TINY.mem_depth - 1, 2), Status.BAD_ADDRESS),
+    (link.read_request(Space.MEMORY, 0, TINY.frame_bytes // 4 + 1), Status.BAD_COMMAND),
+    (link.read_request(Space.MEMORY, 0, 0), Status.BAD_COMMAND),
     (link.read_request(Space.WEIGHT, 0, 1), Status.BAD_COMMAND),
     (b"\x01\x04", Status.BAD_FRAME),
 ], ids=str)
 def test_bad_request(filled: NativeDevice, body: bytes, expected: Status) -> None:
     assert status(filled, link.seal(body)) == expected
-    assert activations(filled) == list(range(40))
+    assert memory(filled) == list(range(10))
 
 
 def run_instructions(device: NativeDevice, instructions: list[int]) -> tuple[int, int]:
@@ -90,23 +91,72 @@ def run_instructions(device: NativeDevice, instructions: list[int]) -> tuple[int
     return register(device, Register.FAULT), register(device, Register.FAULT_INDEX)
 
 
-FILL = Instruction(Opcode.FILL, {"out_base": 500, "words": 3, "value": 1})
-VECTOR = Instruction(Opcode.VECTOR, {
-    field.name: 1 if field.name in {"rows", "cols", "win_rows", "win_cols", "groups"} else 0
-    for field in Isa(TINY).formats[Opcode.VECTOR]})
+def word(opcode: Opcode, *tokens: str, **fields: int) -> int:
+    """An instruction word; fields not given are 0."""
+    isa = Isa(TINY)
+    return isa.encode(Instruction(opcode, {
+        **{field.name: 0 for field in isa.formats[opcode]}, **fields}, frozenset(tokens)))
 
 
-@pytest.mark.parametrize(("third", "fault", "index"), [
-    (0, link.FaultCode.NONE, 0),
-    (5, link.FaultCode.BAD_OPCODE, 2),
-    (Isa(TINY).encode(replace(FILL, tokens=frozenset(["push_next"]))),
-     link.FaultCode.BAD_TOKENS, 2),
-    (Isa(TINY).encode(replace(VECTOR, tokens=frozenset(["push_prev"]))),
-     link.FaultCode.BAD_TOKENS, 3),
-], ids=["fine", "opcode", "no such neighbour", "token left over"])
-def test_fault(third: int, fault: link.FaultCode, index: int) -> None:
-    fill = Isa(TINY).encode(FILL)
-    assert run_instructions(NativeDevice(TINY), [fill, fill, third, 0]) == (fault, index)
+def load(*tokens: str, **fields: int) -> int:
+    return word(Opcode.LOAD, *tokens, **{"target": Target.OUTPUT, "rows": 2, "words": 3,
+                                         "row_stride": 6, "mem_row_stride": 4, **fields})
+
+
+def store(*tokens: str, **fields: int) -> int:
+    return word(Opcode.STORE, *tokens, **{"rows": 2, "words": 5, "row_stride": 6,
+                                          "mem_row_stride": 5, **fields})
+
+
+#: Memory words 0..2 and 4..6, with a word of -1 before and behind each row, to 100..109.
+FINE = [load("push_prev", left=1, right=1, value=-1), store("pop_next", mem_base=100), 0]
+LAST = TINY.mem_depth - 1
+FAULTS = {
+    "fine": (FINE, link.FaultCode.NONE, 0),
+    "opcode": ([FINE[0], load("pop_prev"), store("pop_prev"), 5, 0], link.FaultCode.BAD_OPCODE, 3),
+    "token left over": ([FINE[0], 0], link.FaultCode.BAD_TOKENS, 1),
+    "token never comes": ([word(Opcode.GEMM, "pop_prev"), word(Opcode.VECTOR, "pop_next"), 0],
+                          link.FaultCode.BAD_TOKENS, 2),
+    "load": ([load(), load("push_prev", mem_base=LAST - 1), store("pop_next"), 0],
+             link.FaultCode.BAD_ADDRESS, 1),
+    "store": ([store(mem_base=LAST - 9), store(mem_base=LAST - 8), store(), 0],
+              link.FaultCode.BAD_ADDRESS, 1)}
+
+
+@pytest.mark.parametrize("case", FAULTS, ids=str)
+def test_fault(filled: NativeDevice, case: str) -> None:
+    """A fault is named, and the next run is as if it had not been."""
+    instructions, fault, index = FAULTS[case]
+    assert run_instructions(filled, instructions) == (fault, index)
+    host.converse(host.write_words(TINY, Space.MEMORY, 0, range(10)), filled.exchange)
+    assert run_instructions(filled, FINE) == (link.FaultCode.NONE, 0)
+    rows = host.converse(host.read_words(TINY, Space.MEMORY, 100, 10), filled.exchange).tolist()
+    pad = 0xFFFFFFFF
+    assert rows == [pad, 0, 1, 2, pad, pad, 4, 5, 6, pad]
+
+
+def test_memory_is_the_units_while_they_run(filled: NativeDevice) -> None:
+    instructions = FAULTS["token never comes"][0]
+    host.converse(host.write_words(TINY, Space.INSTRUCTION, 0, instructions), filled.exchange)
+    host.converse(host.write_words(TINY, Space.REGISTER, Register.CONTROL, [0]), filled.exchange)
+    assert status(filled, link.seal(WRITE)) == Status.BUSY
+    assert status(filled, link.seal(link.read_request(Space.MEMORY, 0, 1))) == Status.BUSY
+    while register(filled, Register.CONTROL):
+        pass
+    assert memory(filled) == list(range(10))
+
+
+@pytest.mark.parametrize("config", [ONE_BY_ONE, WIDE, NARROW_SHIFT, TINY], ids=lambda c: c.name)
+def test_lanes_go_over_the_link_and_back(config: AccelConfig) -> None:
+    lanes, (low, high) = config.word_lanes, numerics.limits(config.act_bits)
+    codes = np.random.default_rng(1).integers(low, high + 1, (9, lanes))
+    codes[:2] = [[low] * lanes, [high] * lanes]
+    data = host.pack_lanes(codes.reshape(-1), config)
+    words = [int.from_bytes(data[n:n + config.mem_bits // 8], "little")
+             for n in range(0, len(data), config.mem_bits // 8)]
+    assert words == [sum((int(code) % (1 << config.act_bits)) << (lane * config.act_bits)
+                         for lane, code in enumerate(row)) for row in codes]
+    assert (host.unpack_lanes(data, config) == codes).all()
 
 
 def program() -> Program:

@@ -6,7 +6,7 @@ import pytest
 
 from accel import golden
 from accel.compile import compile_graph
-from rtl.top import Accelerator
+from rtl.top import System
 from sim import units
 from sim.runner import run_bench, simulators
 from sim.verilator import SimulatorError
@@ -41,11 +41,11 @@ def test_a_wrong_layer_is_named(tmp_path: Path) -> None:
     tensors = {name: values.numpy() for name, values in golden.run(graph, codes, config).items()}
     job = {"program": str(tmp_path / "net.program"), "config": config, "codes": codes,
            "golden": tensors}
-    assert run_bench(Accelerator(config), "network", job).mismatches == 0
+    assert run_bench(System(config), "network", job).mismatches == 0
 
     value = int(tensors["conv0_out"][1, 1, 0, 2])
     tensors["conv0_out"][1, 1, 0, 2] += 1
-    wrong = run_bench(Accelerator(config), "network", job)
+    wrong = run_bench(System(config), "network", job)
     assert wrong.mismatches == 1
     assert wrong.first == (f"image 1, tensor conv0_out, index (1, 0, 2): expected {value + 1}, "
                            f"got {value}")

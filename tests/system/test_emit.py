@@ -9,7 +9,7 @@ import pytest
 
 from accel.spec.presets import PRESETS
 from rtl.emit import free_collisions, verilog_text
-from rtl.top import Accelerator
+from rtl.top import System
 from tests.configs import TINY
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,10 +30,11 @@ def test_the_same_under_every_hash_seed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_elaborates(name: str) -> None:
-    text = verilog_text(Accelerator(PRESETS[name]), "accel")
+    text = verilog_text(System(PRESETS[name]), "accel")
     config = PRESETS[name]
     last = f"pe_{config.rows - 1}_{config.cols - 1}"
-    assert re.search(rf"\baccel\.gemm\.array\.{last} {last}\b|\\accel\.gemm\.array\.{last} ", text)
+    assert re.search(rf"^  \\accel\.accelerator\.gemm\.array\.{last}  {last} \($", text,
+                     re.MULTILINE)
 
 
 def test_shift_cells_have_no_multiplier() -> None:
@@ -45,9 +46,11 @@ def test_shift_cells_have_no_multiplier() -> None:
     assert not product.search(shift)
 
 
-def test_collisions_are_freed() -> None:
-    assert free_collisions("parameter \\COLLISION_X_MASK 1'0\nparameter \\OTHER 1'0") == (
-        "parameter \\COLLISION_X_MASK 1'1\nparameter \\OTHER 1'0")
+def test_collisions_of_clocked_ports_are_freed() -> None:
+    port = ("\n  parameter \\COLLISION_X_MASK 1'{}\n  parameter \\OTHER 1'0"
+            "\n  parameter \\CLK_ENABLE {}")
+    freed = free_collisions("".join(port.format(0, clocked) + "\n end" for clocked in (0, 1)))
+    assert freed == "".join(port.format(clocked, clocked) + "\n end" for clocked in (0, 1))
 
 
 def test_an_unknown_preset_is_one_line() -> None:

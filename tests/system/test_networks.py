@@ -1,4 +1,6 @@
 """Random graphs on every Device equal golden, tensor by tensor."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from accel.graph import Graph
 from accel.spec.config import AccelConfig
 from accel.spec.presets import PRESETS
 from sim.native import NativeDevice
+from tests.accel.test_compile import ROOMY, built
 from tests.configs import FIVE_BY_SEVEN, ONE_BY_ONE, SWITCHED, TINY, TWO_BY_THREE, config
 from tests.graphs import Layer, build, images
 
@@ -27,8 +30,16 @@ NETWORKS = {
     "wide padding": ((2, 3, 4), [Layer(3, (5, 6), padding=(4, 5)), Layer(4, (3, 3), padding=(1, 1)),
                                  Layer(2, (1, 1), (2, 2), (2, 2))]),
 }
-SMALL_ACC = config("small-acc", acc_depth=40)
-REUSE = config("reuse", act_depth=320, acc_depth=64)
+#: Graphs that need more than a chain: additions first of all.
+BUILT = ("residual, own summand last", "residual by copy", "doubled", "residual blocks",
+         "inverted residual", "means", "tables")
+SMALL_ACC = config("small-acc", acc_depth=32)
+TFLITE = replace(ROOMY, name="tflite", rounding="tflite", acc_bits=32)
+#: The same without a multiplier: its lanes are so many that they multiply in carry chains.
+TFLITE_SHIFT = replace(TFLITE, name="tflite-shift", cell="shift", weight_bits=5, cols=8,
+                       vector_lanes=8)
+#: Just enough memory for "wide padding", whose last tensor takes the first ones' place.
+REUSE = config("reuse", act_depth=256, acc_depth=64, mem_depth=138)
 
 
 def cases(configs: list[AccelConfig]) -> list:
@@ -48,7 +59,7 @@ def check(device: Device, graph: Graph, codes: np.ndarray, *, keep: bool) -> Non
 
 
 KEEP = [TINY, PRESETS["tiny-shift"], PRESETS["ecp5"], PRESETS["ecp5-shift"], ONE_BY_ONE,
-        TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, SMALL_ACC]
+        TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, SMALL_ACC, TFLITE]
 
 
 @pytest.mark.parametrize(("c", "name"), cases(KEEP))
@@ -65,13 +76,19 @@ def test_emulator_reusing_memory(c: AccelConfig, name: str) -> None:
 
 def test_memory_is_reused_where_it_must_be() -> None:
     graph = build(REUSE, *NETWORKS["wide padding"], seed=3)
-    with pytest.raises(CompileError, match="act_depth = 320 leaves no such gap; at least"):
+    assert compile_graph(graph, REUSE).tensors["conv2_out"].start == 0
+    with pytest.raises(CompileError, match=r"tensor 'conv2_out' \(2, 6, 7\) needs 42 words of "
+                                           "memory, but mem_depth = 138 leaves no such gap; at "
+                                           "least 180 would do"):
         compile_graph(graph, REUSE, keep_tensors=True)
+    with pytest.raises(CompileError, match="needs 63 words of memory, but mem_depth = 137 leaves "
+                                           "no such gap; at least 138 would do"):
+        compile_graph(graph, replace(REUSE, mem_depth=137))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("c", [TINY, ONE_BY_ONE, TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED,
-                               PRESETS["ecp5-shift"]], ids=lambda c: c.name)
+                               PRESETS["ecp5-shift"], TFLITE], ids=lambda c: c.name)
 def test_rtl(c: AccelConfig) -> None:
     device = NativeDevice(c)
     for param in cases([c]):
@@ -79,3 +96,26 @@ def test_rtl(c: AccelConfig) -> None:
         for seed in range(3):
             graph = build(c, shape, layers, seed)
             check(device, graph, images(c, shape, 8, seed), keep=bool(seed % 2))
+
+
+@pytest.mark.slow
+def test_a_slow_memory_takes_longer_and_changes_nothing() -> None:
+    """Weights and tensors through a port that answers late, and every other cycle only."""
+    c = replace(TINY, name="streamed", weight_depth=64)
+    shape, layers = NETWORKS["same"]
+    graph, codes, cycles = build(c, shape, layers, 1), images(c, shape, 2, 1), []
+    for memory in ({}, {"latency": 9, "interval": 2}):
+        device = NativeDevice(c, **memory)
+        check(device, graph, codes, keep=True)
+        cycles.append(device.counters["cycles"])
+    assert cycles[0] < cycles[1] < 4 * cycles[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("c", [ROOMY, TFLITE, TFLITE_SHIFT], ids=lambda c: c.name)
+def test_built_graphs_on_rtl(c: AccelConfig) -> None:
+    device = NativeDevice(c)
+    for name in BUILT:
+        graph = built(name, c)
+        for keep in (False, True):
+            check(device, graph, images(c, graph.input.shape, 6, 5), keep=keep)

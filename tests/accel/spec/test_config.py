@@ -1,19 +1,22 @@
 """Configurations: every preset builds, every fault is named, the digest tells them apart."""
+import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accel.spec.config import LIMITS, AccelConfig, ConfigError, load_config
+from accel.spec.config import LIMITS, RINGS, AccelConfig, ConfigError, load_config
 from accel.spec.presets import PRESETS, config_from, preset
 
 TINY = PRESETS["tiny"]
 #: Another legal value of each parameter.
 CHANGES: dict[str, Any] = {
-    "rows": 3, "cols": 5, "band_rows": 2, "multiplier": "lut", "cell": "shift",
-    "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "rounding": "tflite", "act_depth": 1000,
-    "weight_depth": 99, "acc_depth": 9, "param_depth": 8, "instruction_depth": 7, "vector_lanes": 1,
+    "rows": 3, "cols": 5, "band_rows": 2, "band_cols": 2, "multiplier": "lut", "cell": "shift",
+    "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "rounding": "tflite",
+    "depthwise": False, "residual": False, "act_depth": 512, "weight_depth": 64,
+    "offset_depth": 64, "acc_depth": 8, "param_depth": 8, "out_depth": 128,
+    "instruction_depth": 7, "mem_depth": 100, "vector_lanes": 1,
     "activations": ("relu", "tanh"), "frame_bytes": 255}
 
 
@@ -128,8 +131,8 @@ def test_toml_changes_its_base(tmp_path: Path) -> None:
 
 
 def test_toml_without_base_gives_everything(tmp_path: Path) -> None:
-    lines = [f"{name} = {list(value) if isinstance(value, tuple) else value!r}"
-             for name, value in asdict(TINY).items()]
+    # JSON writes these values as TOML does
+    lines = [f"{name} = {json.dumps(value)}" for name, value in asdict(TINY).items()]
     assert load_config(write(tmp_path, "\n".join(lines)), {}) == TINY
 
 
@@ -186,10 +189,36 @@ def test_a_base_of_a_wrong_type(tmp_path: Path) -> None:
 
 
 def test_a_frame_holds_the_widest_word() -> None:
-    """Else a weight row or parameter word could never be written."""
-    with pytest.raises(ConfigError, match="frame_bytes must be at least 55, the widest memory"):
-        replace(PRESETS["ecp5"], vector_lanes=8, frame_bytes=54)
-    assert replace(PRESETS["ecp5"], vector_lanes=8, frame_bytes=55).frame_bytes == 55
+    """Else an instruction, or a row of weights or activations, could never be written."""
+    wide = replace(PRESETS["ecp5"], cols=64)
+    with pytest.raises(ConfigError, match="frame_bytes must be at least 64, the widest memory "
+                                          "word, not 63; nearest: 64"):
+        replace(wide, frame_bytes=63)
+    assert replace(wide, frame_bytes=64).mem_bits == 64 * 8
+
+
+@pytest.mark.parametrize("name", RINGS)
+def test_rings_have_a_power_of_two(name: str) -> None:
+    assert set(RINGS) == {f"{what}_depth" for what in (
+        "act", "weight", "offset", "acc", "param", "out")}
+    for wrong, nearest in ((3, 2), (1000, 512), (65535, 32768)):
+        assert f"{name} must be a power of two, not {wrong}; nearest: {nearest}" in faults(
+            **{name: wrong})
+    message = faults(**{name: 65537})
+    assert f"{name} must be in 2..65536" in message
+    assert "power of two" not in message
+    assert getattr(replace(TINY, **{name: 2}), name) == 2
+
+
+def test_what_is_there_or_not() -> None:
+    for name in ("depthwise", "residual"):
+        for wrong in (1, "yes", None):
+            assert f"{name} must be true or false, not {wrong!r}" in faults(**{name: wrong})
+    for paired in ("packed", "dual"):
+        assert f"depthwise must be false with multiplier '{paired}'" in faults(multiplier=paired)
+        assert replace(TINY, multiplier=paired, depthwise=False).array.span == 2
+    # only multipliers are shared: cells that do not multiply can take streams of their own
+    assert replace(TINY, cell="shift", weight_bits=5, multiplier="packed").depthwise
 
 
 def test_faults_alone_and_together_stand_in_one_message() -> None:

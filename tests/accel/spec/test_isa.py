@@ -6,11 +6,23 @@ import numpy as np
 import pytest
 
 from accel.spec.config import AccelConfig
-from accel.spec.isa import OPCODE_BITS, SUMMARY, TOKENS, UNIT_OF, Field, Instruction, Isa, Opcode
+from accel.spec.isa import (
+    OPCODE_BITS,
+    SUMMARY,
+    TOKENS,
+    UNIT_OF,
+    Field,
+    Instruction,
+    Isa,
+    Opcode,
+    Target,
+    Unit,
+)
 from accel.spec.presets import PRESETS
 
-ODD = replace(PRESETS["tiny"], name="odd", rows=3, cols=5, act_depth=3, acc_depth=2,
-              weight_depth=7, param_depth=5, activations=())
+ODD = replace(PRESETS["tiny"], name="odd", rows=3, cols=5, act_depth=4, acc_depth=2,
+              weight_depth=8, out_depth=2, param_depth=4, mem_depth=2, activations=(),
+              depthwise=False, residual=False)
 CONFIGS = pytest.mark.parametrize("config", [*PRESETS.values(), ODD], ids=lambda c: c.name)
 
 
@@ -57,27 +69,66 @@ def test_words_are_whole_bytes_without_a_byte_to_spare(config: AccelConfig) -> N
 def test_fields_reach_every_address_and_count(config: AccelConfig) -> None:
     forms = {opcode: {field.name: bounds(field)[1] for field in form}
              for opcode, form in Isa(config).formats.items()}
-    gemm, vector, fill = forms[Opcode.GEMM], forms[Opcode.VECTOR], forms[Opcode.FILL]
-    for highest, needed in (
-            (gemm["weight_base"], config.weight_depth - 1), (gemm["tiles"], config.weight_depth),
-            (gemm["act_base"], config.act_elements - 1), (gemm["rows"], config.acc_depth),
-            (gemm["acc_base"], config.acc_depth - 1), (vector["cols"], config.acc_depth),
-            (vector["param_base"], config.param_depth - 1),
-            (vector["groups"], config.vector_groups), (vector["out_base"], config.act_depth - 1),
-            (vector["activation"], len(config.activations)), (fill["words"], config.act_depth)):
-        assert highest >= needed
+    load, gemm, vector, store = (forms[opcode] for opcode in (
+        Opcode.LOAD, Opcode.GEMM, Opcode.VECTOR, Opcode.STORE))
+    most = max(config.act_depth, config.out_depth)
+    rows_of_tiles = config.weight_depth * config.row_slots
+    needs = [(load["target"], max(Target)), (load["rows"], config.weight_depth)]
+    needs += [(form[name], config.mem_depth - 1) for form in (load, store)
+              for name in ("mem_base", "mem_row_stride")]
+    needs += [(load[name], most) for name in ("rows", "words", "top", "bottom", "left", "right")]
+    needs += [(load[name], max(most, rows_of_tiles) - 1) for name in ("base", "row_stride")]
+    needs += [(gemm["weight_base"], config.weight_depth - 1),
+              (gemm["tiles"], config.weight_depth), (gemm["groups"], config.acc_depth),
+              (gemm["offset_base"], config.offset_depth - 1)]
+    needs += [(gemm[name], config.act_elements - 1) for name in (
+        "act_base", "act_group_stride", "row_stride", "col_stride")]
+    needs += [(form[name], config.acc_depth - 1) for form in (gemm, vector)
+              for name in ("acc_base", "acc_group_stride")]
+    needs += [(form[name], config.acc_depth) for form in (gemm, vector)
+              for name in ("rows", "cols", "groups")]
+    needs += [(vector[f"win_{name}"], config.acc_depth) for name in ("rows", "cols")]
+    needs += [(vector[f"{axis}_stride"], config.acc_depth - 1)
+              for axis in ("row", "col", "win_row", "win_col")]
+    needs += [(vector["param_base"], config.param_depth - 1),
+              (vector["lane_groups"], config.vector_groups),
+              (vector["activation"], len(config.activations))]
+    needs += [(vector[f"out_{name}"], most - 1) for name in ("base", "row_stride", "col_stride")]
+    needs += [(store[name], config.out_depth - 1) for name in ("out_base", "row_stride")]
+    needs += [(store[name], config.out_depth) for name in ("rows", "words")]
+    if config.residual:
+        needs.append((vector["add_base"], config.out_depth - 1))
+    assert [have >= need for have, need in needs] == [True] * len(needs)
+
+
+def test_fields_of_what_a_configuration_lacks_are_not_there() -> None:
+    full, less = (Isa(config).formats for config in (PRESETS["tiny"], ODD))
+    apart = {opcode: {field.name for field in full[opcode]} - {field.name for field in less[opcode]}
+             for opcode in Opcode}
+    assert apart == {
+        Opcode.FINISH: set(), Opcode.LOAD: set(), Opcode.STORE: set(), Opcode.GEMM: {"depthwise"},
+        Opcode.VECTOR: {"add", "add_base", "own_zero_point", "own_multiplier", "other_zero_point",
+                        "other_multiplier", "add_shift", "add_zero_point"}}
+    switched = Isa(replace(ODD, cell="shiftadd", weight_bits=5)).formats[Opcode.GEMM]
+    assert [field.name for field in switched][-1] == "distance"
+
+
+def test_units_form_a_ring() -> None:
+    assert [unit.neighbour(1) for unit in Unit] == [Unit.GEMM, Unit.VECTOR, Unit.STORE, Unit.LOAD]
+    assert all(unit.neighbour(1).neighbour(-1) is unit for unit in Unit)
+    assert set(UNIT_OF.values()) == set(Unit)
 
 
 def test_zero_is_finish_and_every_opcode_is_described() -> None:
     assert Isa(ODD).decode(0) == Instruction(Opcode.FINISH, {})
     assert set(SUMMARY) == set(Isa(ODD).formats) == set(Opcode)
     assert set(UNIT_OF) == set(Opcode) - {Opcode.FINISH}
-    assert all(field.doc for form in Isa(ODD).formats.values() for field in form
-               if field.name != "rows")
+    assert all(field.doc for config in (ODD, PRESETS["tiny"])
+               for form in Isa(config).formats.values() for field in form)
 
 
 @CONFIGS
-@pytest.mark.parametrize("opcode", [Opcode.GEMM, Opcode.VECTOR, Opcode.FILL])
+@pytest.mark.parametrize("opcode", [opcode for opcode in Opcode if opcode != Opcode.FINISH])
 def test_names_a_field_out_of_range(config: AccelConfig, opcode: Opcode) -> None:
     isa = Isa(config)
     base = instructions(config, opcode)[0]
@@ -91,19 +142,24 @@ def test_names_a_field_out_of_range(config: AccelConfig, opcode: Opcode) -> None
 
 
 def test_names_missing_and_foreign_fields() -> None:
-    with pytest.raises(ValueError, match=r"FILL.*fields must be \['out_base', 'words', 'value'\]"):
-        Isa(ODD).encode(Instruction(Opcode.FILL, {"out_base": 0, "words": 1}))
+    store = instructions(ODD, Opcode.STORE)[0].fields
+    with pytest.raises(ValueError, match=r"STORE.*fields must be \['out_base', 'rows', "
+                                         r"'row_stride', 'words', 'mem_base', 'mem_row_stride'\]"):
+        Isa(ODD).encode(Instruction(Opcode.STORE, {name: value for name, value in store.items()
+                                                   if name != "words"}))
     with pytest.raises(ValueError, match=r"FINISH.*fields must be \[\]"):
         Isa(ODD).encode(Instruction(Opcode.FINISH, {"words": 1}))
 
 
 @pytest.mark.parametrize("code", range(len(Opcode), 1 << OPCODE_BITS))
 def test_bad_opcode(code: int) -> None:
-    with pytest.raises(ValueError, match=rf"opcode must be one of \[0, 1, 2, 3\], not {code}"):
+    with pytest.raises(ValueError, match=rf"opcode must be one of \[0, 1, 2, 3, 4\], not {code}"):
         Isa(ODD).decode(code | 0xFF << OPCODE_BITS)
 
 
 def test_text_shows_fields_and_tokens() -> None:
-    fill = Instruction(Opcode.FILL, {"out_base": 1, "words": 2, "value": -3},
-                       frozenset(["push_prev", "pop_prev"]))
-    assert str(fill) == "FILL   out_base=1 words=2 value=-3 pop_prev push_prev"
+    store = Instruction(Opcode.STORE, {
+        "out_base": 1, "rows": 2, "row_stride": 0, "words": 2, "mem_base": 1,
+        "mem_row_stride": 0}, frozenset(["push_prev", "pop_prev"]))
+    assert str(store) == ("STORE  out_base=1 rows=2 row_stride=0 words=2 mem_base=1 "
+                          "mem_row_stride=0 pop_prev push_prev")

@@ -1,4 +1,5 @@
 """Frames of the host link: what goes in comes out, and no damage goes unseen."""
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -12,7 +13,9 @@ from accel.spec.link import (
     ESC_END,
     ESC_ESC,
     HEADER_BYTES,
+    READABLE,
     Command,
+    Register,
     Space,
     pack_words,
     read_request,
@@ -26,7 +29,7 @@ from accel.spec.presets import PRESETS
 
 SPECIAL = (END, ESC, ESC_END, ESC_ESC)
 SHORT = [bytes([Command.READ]), write_request(Space.PARAM, 0xC0DB, bytes([*SPECIAL, 0, 1])),
-         read_request(Space.ACTIVATION, 7, 0xDBC0)]
+         read_request(Space.MEMORY, 7, 0xDBC0)]
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4])
@@ -83,7 +86,7 @@ def test_an_empty_frame_is_damaged(frame: bytes) -> None:
 
 def test_requests_byte_by_byte() -> None:
     assert write_request(Space.WEIGHT, 0x01020304, b"ab").hex() == "0102" + "04030201" + "6162"
-    assert read_request(Space.ACTIVATION, 0x10, 0x0203).hex() == "0204" + "10000000" + "0302"
+    assert read_request(Space.MEMORY, 0x10, 0x0203).hex() == "0205" + "10000000" + "0302"
     assert len(write_request(Space.REGISTER, 0, b"")) == HEADER_BYTES
     assert pack_words([1, 0x0203], 3) == bytes([1, 0, 0, 3, 2, 0])
 
@@ -96,7 +99,31 @@ def test_spaces_hold_what_the_config_says(config: AccelConfig) -> None:
         assert 8 * (word_bytes(config, space) - 1) < bits <= 8 * word_bytes(config, space)
     assert space_shape(config, Space.INSTRUCTION) == (config.instruction_depth,
                                                       Isa(config).word_bits)
-    assert space_shape(config, Space.ACTIVATION) == (config.act_elements, config.act_bits)
-    assert space_shape(config, Space.WEIGHT)[0] == config.weight_depth * config.row_slots
+    assert space_shape(config, Space.REGISTER) == (len(Register), 32)
+    assert space_shape(config, Space.WEIGHT) == (config.weight_depth * config.row_slots,
+                                                 config.cols * config.weight_bits)
+    assert space_shape(config, Space.OFFSET) == (
+        config.offset_depth, config.rows * (config.act_elements - 1).bit_length())
     assert space_shape(config, Space.PARAM) == (
-        config.param_depth, config.vector_lanes * (config.acc_bits + 17 + 6))
+        config.param_depth, config.param_lanes * (config.acc_bits + 17 + 6))
+    assert space_shape(config, Space.MEMORY) == (config.mem_depth, config.mem_bits)
+
+
+@pytest.mark.parametrize(("changes", "bits"), [
+    ({}, 32), ({"cols": 5}, 64), ({"weight_bits": 9}, 40), ({"act_bits": 7}, 32),
+    ({"cols": 3, "act_bits": 5, "weight_bits": 5}, 24)], ids=str)
+def test_a_word_of_memory_holds_activations_or_a_row_of_weights(changes: dict[str, int], bits: int,
+                                                                ) -> None:
+    assert replace(PRESETS["tiny"], activations=(), **changes).mem_bits == bits
+
+
+def test_registers_and_spaces_are_numbered_without_gaps() -> None:
+    """Programs on the host and bitstreams meet by these numbers."""
+    assert [space.name for space in Space] == [
+        "REGISTER", "INSTRUCTION", "WEIGHT", "OFFSET", "PARAM", "MEMORY"]
+    assert [*Space] == [*range(6)]
+    assert [*Register] == [*range(16)]
+    units = ("LOAD", "GEMM", "VECTOR", "STORE")
+    assert [register.name for register in Register if 7 <= register <= 14] == [
+        f"{unit}_{what}" for unit in units for what in ("BUSY", "STALL")]
+    assert set(READABLE) == {Space.REGISTER, Space.MEMORY}

@@ -1,0 +1,111 @@
+"""Weights, row offsets and scales as words of the memories."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from accel.graph import Conv2d, IntArray
+from accel.spec.cells import OFF, Operation
+from accel.spec.config import AccelConfig
+from accel.spec.link import offset_bits
+from accel.spec.numerics import SHIFT_BITS
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """A convolution as sums over rows of the array.
+
+    Members
+    -------
+    places
+        Per tap: channel, row and column of its activation, seen from the window's first element;
+        channels are those of a group's first.
+    weight
+        ``(groups, taps, cols)``: weight of each column for each tap.
+    by_lane
+        Columns take the lane of their own (depthwise mode).
+    per_group
+        A group reads the channels that it computes, and not all of them.
+    """
+
+    places: tuple[tuple[int, int, int], ...]
+    weight: IntArray
+    by_lane: bool
+    per_group: bool
+
+    @property
+    def groups(self) -> int:
+        """Passes of `cols` output channels."""
+        return len(self.weight)
+
+
+def taps_of(conv: Conv2d, config: AccelConfig) -> Taps:
+    """How the array computes ``conv``."""
+    cols, out = config.cols, len(conv.weight)
+    groups = -(-out // cols)
+    _, depth, height, width = conv.weight.shape
+    window = [(y * conv.dilation[0], x * conv.dilation[1])
+              for y in range(height) for x in range(width)]
+    if conv.groups == conv.input.shape[0] == out and depth == 1 and conv.groups > 1:
+        flat = np.zeros((groups * cols, len(window)), np.int64)
+        flat[:out] = conv.weight.reshape(out, -1)
+        own = flat.reshape(groups, cols, len(window))
+        if config.depthwise:
+            return Taps(tuple((0, y, x) for y, x in window), own.transpose(0, 2, 1), True, True)
+        few = min(cols, out)
+        apart = np.zeros((groups, few, len(window), cols), np.int64)
+        for channel in range(few):
+            apart[:, channel, :, channel] = own[:, channel]
+        return Taps(tuple((c, y, x) for c in range(few) for y, x in window),
+                    apart.reshape(groups, few * len(window), cols), False, True)
+    whole = np.zeros((groups * cols, conv.input.shape[0], height, width), np.int64)
+    for channel, kernel in enumerate(conv.weight):
+        first = channel // (out // conv.groups) * depth
+        whole[channel, first:first + depth] = kernel
+    return Taps(tuple((c, y, x) for c in range(conv.input.shape[0]) for y, x in window),
+                whole.reshape(groups, cols, -1).transpose(0, 2, 1), False, False)
+
+
+def tile_rows(taps: Taps, config: AccelConfig, order: Sequence[tuple[int, int]]) -> list[int]:
+    """Words of the weight tiles ``(group, tile)`` in ``order``, `rows` words each."""
+    rows, cell = config.rows, config.cell_spec
+    codes = {int(weight): cell.encode(int(weight), Operation.PRODUCT)
+             for weight in np.unique(taps.weight)}
+    words = []
+    for group, tile in order:
+        for tap in range(tile * rows, (tile + 1) * rows):
+            columns = taps.weight[group, tap] if tap < len(taps.places) else ()
+            words.append(sum(codes[int(weight)] << (config.weight_bits * col)
+                             for col, weight in enumerate(columns)) if len(columns) else OFF)
+    return words
+
+
+def offset_words(offsets: Sequence[int], config: AccelConfig) -> tuple[int, ...]:
+    """Words of the offset memory for taps that lie ``offsets`` elements from their window.
+
+    Rows beyond the last tap read the window's first activation, which does not count.
+    """
+    bits, rows = offset_bits(config), config.rows
+    filled = [*offsets, *[0] * (-len(offsets) % rows)]
+    return tuple(sum(offset % config.act_elements << (bits * row)
+                     for row, offset in enumerate(filled[first:first + rows]))
+                 for first in range(0, len(filled), rows))
+
+
+def param_words(conv: Conv2d, group: int, config: AccelConfig) -> list[int]:
+    """Bias and scale words of a group of `cols` channels, whole lane groups."""
+    bits = config.acc_bits + config.multiplier_bits + SHIFT_BITS
+    first = group * config.cols
+    last = min(first + config.cols, len(conv.weight))
+    lanes = -(-(last - first) // config.vector_lanes) * config.vector_lanes
+    entries = [_entry(conv, channel, config) if channel < last else 0
+               for channel in range(first, first + lanes)]
+    size = config.param_lanes
+    return [sum(entry << (bits * lane) for lane, entry in enumerate(entries[at:at + size]))
+            for at in range(0, lanes, size)]
+
+
+def _entry(conv: Conv2d, channel: int, config: AccelConfig) -> int:
+    return (int(conv.bias[channel]) % (1 << config.acc_bits)
+            | int(conv.multiplier[channel]) << config.acc_bits
+            | int(conv.shift[channel]) << (config.acc_bits + config.multiplier_bits))

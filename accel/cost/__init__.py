@@ -1,0 +1,1 @@
+"""What a program costs before it runs: cycles, and where they go."""
