@@ -8,7 +8,7 @@ ULX3S = BoardSpec(
     device=ECP5,
     preset="ecp5",
     clock_resource="clk25", clock_input_mhz=25.0,
-    clock_mhz=100.0,
+    clock_mhz=125.0,
     # The FT231X goes up to 3 Mbit/s; 1 Mbit/s divides every whole number of megahertz.
     uart_resource="uart", baud=1_000_000,
     reset=("button_fire", 0),

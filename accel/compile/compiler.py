@@ -24,7 +24,7 @@ def compile_graph(graph: Graph, config: AccelConfig, *, keep_tensors: bool = Fal
     taps = [taps_of(stage.conv, config) for stage in stages]
     tiles = sum(each.groups * -(-len(each.places) // config.rows) for each in taps)
     memory, streamed = Memory(config), tiles > config.weight_depth
-    weights_at = memory.take("the weights", tiles * config.rows, 0, len(stages) + 1) \
+    weights_at = memory.take("the image of all weights", tiles * config.rows, 0, len(stages) + 1) \
         if streamed else None
     found = ways(stages, joined, config, keep=keep_tensors)
     layouts = layouts_of(graph, stages, joined, memory,

@@ -276,5 +276,6 @@ def test_a_network_that_does_not_fit(capsys: pytest.CaptureFixture[str], tmp_pat
     # 3,859 tiles of 4 rows: weights that do not fit the scratchpad go to memory
     small.write_text('base = "tiny"\nweight_depth = 64\nmem_depth = 10000\n')
     line = fails(capsys, "compile", "lenet5-tanh", "--config", small, "-o", tmp_path / "p")
-    assert "the weights needs 15436 words of memory, but mem_depth = 10000 leaves no" in line
+    assert ("the image of all weights needs 15436 words of memory, but mem_depth = 10000 leaves "
+            "no such gap" in line)
     assert not (tmp_path / "p").exists()
