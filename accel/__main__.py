@@ -2,7 +2,6 @@
 import argparse
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from accel import classes
 from accel.compile import compile_graph
 from accel.console import console
 from accel.data import load_digits
-from accel.device import Device, DeviceError
+from accel.device import Device, DeviceError, rtl_device
 from accel.emulate import Emulator
 from accel.graph import IntArray, Tensor
 from accel.networks import LENETS, NETWORKS
@@ -130,16 +129,7 @@ def _codes(program: Program, images: npt.NDArray[np.generic], path: Path, config
 
 
 def _device(name: str, config: AccelConfig) -> Device:
-    if name == "emulator":
-        return Emulator(config)
-    # By name and late: what simulates the RTL knows this package, and not the other way round.
-    native, verilator = import_module("sim.native"), import_module("sim.verilator")
-    try:
-        device: Device = native.NativeDevice(config)
-    # no g++, no Verilator
-    except (OSError, verilator.SimulatorError) as error:
-        raise DeviceError(f"cannot simulate the RTL: {error}") from None
-    return device
+    return Emulator(config) if name == "emulator" else rtl_device(config)
 
 
 def _check(options: argparse.Namespace, config: AccelConfig) -> int:

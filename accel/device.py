@@ -1,11 +1,13 @@
 """The one seam behind which a program runs: emulator, RTL simulation or board."""
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from accel.program import Layout, Program
+from accel.spec.config import AccelConfig
 
 IntArray = npt.NDArray[np.int64]
 
@@ -27,6 +29,18 @@ class Device(Protocol):
 
     def read(self, tensor: str) -> IntArray:
         """Codes of a stored tensor as the last run left it."""
+
+
+def rtl_device(config: AccelConfig) -> Device:
+    """The RTL in Verilator; `DeviceError` if that cannot be had."""
+    # By name and late: what simulates the RTL knows this package, and not the other way round.
+    native, verilator = import_module("sim.native"), import_module("sim.verilator")
+    try:
+        device: Device = native.NativeDevice(config)
+    # no g++, no Verilator
+    except (OSError, verilator.SimulatorError) as error:
+        raise DeviceError(f"cannot simulate the RTL: {error}") from None
+    return device
 
 
 def input_elements(layout: Layout, codes: IntArray) -> IntArray:

@@ -8,6 +8,7 @@ from typing import NoReturn
 from accel.compile.pack import Taps
 from accel.compile.place import Window
 from accel.compile.stages import CompileError, Stage
+from accel.cost.cycles import REUSE
 from accel.spec.config import AccelConfig
 
 #: Blocks that a stage is cut into at least, if they do not become too short: the vector unit and
@@ -15,8 +16,6 @@ from accel.spec.config import AccelConfig
 LEAST_BLOCKS = 4
 #: Steps of a block that are enough to fetch the instructions of the next.
 SHORT = 40
-#: Steps after which an accumulator may be used again at full speed; fewer cost a pause.
-REUSE_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ class Plan:
         for count in range(min(LEAST_BLOCKS, height), 1, -1):
             last = height - (count - 1) * -(-height // count)
             shortest = self.positions(last) if last > 0 else 0
-            if shortest >= REUSE_STEPS and work * shortest >= SHORT:
+            if shortest >= REUSE and work * shortest >= SHORT:
                 return count
         return 1
 
@@ -296,7 +295,7 @@ class Plan:
         """A tile of every group before the next tile: where a group has too few positions."""
         positions = self.positions(block.rows)
         return (len(block.tiles) == self.tiles
-                and 1 < positions < REUSE_STEPS <= positions * block.groups
+                and 1 < positions < REUSE <= positions * block.groups
                 and block.rows == self.stage.output.shape[1])
 
     def tile_order(self, block: Block) -> Iterator[tuple[int, int]]:

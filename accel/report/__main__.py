@@ -3,6 +3,7 @@ import argparse
 import sys
 from importlib import import_module
 
+from accel.device import DeviceError
 from accel.spec.errors import InputError
 from boards.process import BuildError
 from boards.tools import ToolError
@@ -30,7 +31,7 @@ def main() -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (BuildError, ToolError) as error:
+    except (BuildError, DeviceError, ToolError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -3,7 +3,6 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from accel.console import console
 from accel.cost.layers import layer_costs
 from accel.cost.plain import plain_cycles
-from accel.device import Device
+from accel.device import rtl_device
 from accel.graph import Conv2d, Graph
 from accel.program import Program
 from accel.report.options import add_config
@@ -59,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _measured(program: Program, config: AccelConfig) -> int:
     """Cycles by the RTL's own counter; what the input holds does not matter."""
-    device: Device = import_module("sim.native").NativeDevice(config)
+    device = rtl_device(config)
     device.load(program)
     device.run(np.zeros((1, *program.tensors[program.input].shape), np.int64))
     return device.counters["cycles"]

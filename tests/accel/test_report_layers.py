@@ -11,6 +11,7 @@ import pytest
 from accel.compile import compile_graph
 from accel.cost.layers import layer_costs, total_cycles
 from accel.cost.plain import plain_cycles
+from accel.device import DeviceError
 from accel.graph import Conv2d
 from accel.onnx_model import import_onnx
 from accel.pretrained import prepare
@@ -19,6 +20,8 @@ from accel.report import layers as report
 from accel.spec.config import ConfigError
 from accel.spec.errors import InputError
 from accel.spec.presets import preset
+from sim import native
+from sim.verilator import SimulatorError
 from tests import onnx_models
 from tests.accel.test_compile import ROOMY, built
 
@@ -134,3 +137,12 @@ def test_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert report.run(options("lenet5-tanh", preset="tiny", measure=True, as_json=False)) == 0
     assert f"RTL: {found['rtl_cycles']:,} cycles, of which the model is off by " in (
         capsys.readouterr().out)
+
+
+def test_measured_without_a_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: object, **__: object) -> None:
+        raise SimulatorError("no verilator")
+
+    monkeypatch.setattr(native, "build", build)
+    with pytest.raises(DeviceError, match="cannot simulate the RTL: no verilator"):
+        report.run(options("lenet5-tanh", preset="tiny", measure=True))
