@@ -14,8 +14,7 @@ from accel.spec import numerics
 from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 from accel.spec.isa import MOST_TOKENS, UNIT_OF, Instruction, Isa, Opcode, Target, Unit
-from accel.spec.link import Space, offset_bits
-from accel.spec.numerics import SHIFT_BITS
+from accel.spec.link import Space, offset_bits, param_bits, param_of
 
 BATCH = 50      # images at a time; bounds the memory
 #: Which of the units that could go on does. Any choice must give the same result.
@@ -295,7 +294,8 @@ def _sum(own: IntArray, other: IntArray, config: AccelConfig, *, own_zero_point:
          add_zero_point: int, own_shift: int = 0, other_shift: int = 0, add_multiplier: int = 1,
          ) -> IntArray:
     return numerics.add((own, other), (own_zero_point, other_zero_point),
-                        (own_multiplier, other_multiplier), (own_shift, other_shift),
+                        (config.scales.decode_summand(own_multiplier),
+                         config.scales.decode_summand(other_multiplier)), (own_shift, other_shift),
                         add_multiplier, add_shift, add_zero_point, config.act_bits,
                         config.rounding)
 
@@ -326,13 +326,7 @@ def _fields(word: int, bits: int, count: int) -> list[int]:
 
 def _params(word: int, config: AccelConfig) -> list[tuple[int, int, int]]:
     """Per lane: bias, multiplier, shift."""
-    entries = []
-    for entry in _fields(word, config.acc_bits + config.multiplier_bits + SHIFT_BITS,
-                         config.param_lanes):
-        bias = entry & ((1 << config.acc_bits) - 1)
-        bias -= (bias >> (config.acc_bits - 1)) << config.acc_bits
-        entry >>= config.acc_bits
-        # a lane without a channel holds zeros; the hardware's result for it is never read
-        entries.append((bias, entry & ((1 << config.multiplier_bits) - 1),
-                        max(1, entry >> config.multiplier_bits & ((1 << SHIFT_BITS) - 1))))
-    return entries
+    entries = [param_of(config, code) for code in _fields(word, param_bits(config),
+                                                          config.param_lanes)]
+    # a lane without a channel holds zeros; the hardware's result for it is never read
+    return [(bias, multiplier, max(1, shift)) for bias, multiplier, shift in entries]

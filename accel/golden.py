@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from accel import graph
 from accel.circuits.store import truth_table
+from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 
 #: Images worked on at once; bounds the memory of a layer's windows.
@@ -79,16 +80,44 @@ def _pad(x: torch.Tensor, padding: graph.Padding, value: int) -> torch.Tensor:
 
 
 def _convolve(node: graph.Conv2d, x: torch.Tensor, config: AccelConfig) -> torch.Tensor:
-    most = int(abs(node.weight).sum(axis=(1, 2, 3)).max()) << (config.act_bits - 1)
-    assert most < EXACT, f"{node.name}: float64 does not hold a sum of {most}"
     padded = _pad(x, node.padding, node.input.zero_point)
-    total = functional.conv2d(padded.double(), torch.as_tensor(node.weight).double(),
-                              stride=node.stride, dilation=node.dilation, groups=node.groups)
+    total = _distances(node, padded) if node.operation is Operation.DISTANCE else _products(
+        node, padded, 1 << (config.act_bits - 1))
     bias, multiplier, shift = (torch.as_tensor(array).view(-1, 1, 1)
                                for array in (node.bias, node.multiplier, node.shift))
     offset = node.output.zero_point if node.offset is None else node.offset
-    return requantize(total.long() + bias, multiplier, shift, offset, config.act_bits,
+    return requantize(total + bias, multiplier, shift, offset, config.act_bits,
                       config.rounding)
+
+
+def _products(node: graph.Conv2d, padded: torch.Tensor, largest: int) -> torch.Tensor:
+    """Sums of products of weights and codes up to ``largest``."""
+    most = int(abs(node.weight).sum(axis=(1, 2, 3)).max()) * largest
+    assert most < EXACT, f"{node.name}: float64 does not hold a sum of {most}"
+    total = functional.conv2d(padded.double(), torch.as_tensor(node.weight).double(),
+                              stride=node.stride, dilation=node.dilation, groups=node.groups)
+    return total.long()
+
+
+def _distances(node: graph.Conv2d, padded: torch.Tensor) -> torch.Tensor:
+    """Minus the sums of distances between weights and codes, tap by tap."""
+    weight = torch.as_tensor(node.weight)
+    out, depth, height, width = weight.shape
+    (down, right), (row_step, col_step) = node.stride, node.dilation
+    rows, cols = node.output.shape[1:]
+    # (n, groups, 1, depth, height, width) against each of a group's kernels
+    padded = padded.reshape(len(padded), node.groups, 1, depth, *padded.shape[2:])
+    weight = weight.reshape(node.groups, out // node.groups, depth, height, width)
+    total = torch.zeros(len(padded), weight.shape[0], weight.shape[1], rows, cols,
+                        dtype=torch.int64)
+    for channel in range(depth):
+        for y in range(height):
+            for x in range(width):
+                seen = padded[:, :, :, channel,
+                              y * row_step:y * row_step + (rows - 1) * down + 1:down,
+                              x * col_step:x * col_step + (cols - 1) * right + 1:right]
+                total -= (seen - weight[:, :, channel, y, x, None, None]).abs()
+    return total.flatten(1, 2)
 
 
 def _add(node: graph.Add, one: torch.Tensor, two: torch.Tensor, config: AccelConfig,

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
 
@@ -44,6 +45,9 @@ class Conv2d:
     -------
     offset
         Added after scaling; None: the output's zero point.
+    operation
+        What each tap adds. The weights of a `Operation.DISTANCE` are codes of the input, whose
+        scale and zero point they share, so that padding adds minus the size of the weight.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Conv2d:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     offset: int | None = None
+    operation: Operation = Operation.PRODUCT
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -66,8 +71,9 @@ class Conv2d:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates per image, padding included; a mean or a copy has none."""
-        if self.groups == len(self.weight) > 1 and (self.weight == 1).all():
+        """Terms that are summed per image, padding included; a mean or a copy has none."""
+        if (self.groups == len(self.weight) > 1 and self.operation is Operation.PRODUCT
+                and (self.weight == 1).all()):
             return 0
         return self.weight.size * self.output.shape[1] * self.output.shape[2]
 
@@ -175,7 +181,7 @@ class Graph:
 
     @cached_property
     def macs(self) -> int:
-        """Multiply-accumulates per image, padding included."""
+        """Terms that are summed per image, padding included: products or distances."""
         return sum(node.macs for node in self.nodes if isinstance(node, Conv2d))
 
     def verify(self, config: AccelConfig) -> None:

@@ -1,5 +1,5 @@
 """Float layers to integer nodes, once the formats of their tensors are known."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,12 @@ from accel.layers import (
     FloatClamp,
     FloatConcat,
     FloatConv,
+    FloatDistance,
     Layer,
 )
 from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
-from accel.spec.numerics import add_factors, fixed_multiplier, limits
+from accel.spec.numerics import limits
 from accel.tensor_formats import QuantizeError
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,6 +39,8 @@ def integer_node(layer: Layer, sources: Sequence[Tensor], target: Tensor, config
     (source,) = sources
     if isinstance(layer, FloatConv):
         return _conv(layer, source, target, config)
+    if isinstance(layer, FloatDistance):
+        return _distance(layer, source, target, config)
     if isinstance(layer, FloatAvgPool):
         return _mean(layer, source, target, config)
     if isinstance(layer, FloatClamp):
@@ -55,18 +58,19 @@ def code_of(tensor: Tensor, value: float, bits: int) -> int:
 
 
 def quantize_weights(weight: FloatArray, members: FloatArray, smallest: FloatArray,
+                     legal: Callable[[FloatArray], FloatArray] = lambda scale: scale,
                      ) -> tuple[IntArray, FloatArray]:
     """Weights (out, terms) as multiples of one scale per channel: (codes, scales (out,)).
 
-    Each code is the nearest of ``members`` (ascending); each scale, not below ``smallest``
-    (out,), is the one of `RATIOS` with the least squared error.
+    Each code is the nearest of ``members`` (ascending); each scale, about not below ``smallest``
+    (out,), is the one of `RATIOS`, made ``legal``, with the least squared error.
     """
     middles = (members[1:] + members[:-1]) / 2
     start = np.abs(weight).max(axis=1) / members[-1]
     best_error, best_scale = np.full(len(weight), np.inf), smallest
     best_codes = np.zeros_like(weight)
     for ratio in RATIOS:
-        scale = np.maximum(start * ratio, smallest)
+        scale = legal(np.maximum(start * ratio, smallest))
         codes = members[np.searchsorted(middles, weight / scale[:, None])]
         error = ((codes * scale[:, None] - weight) ** 2).sum(axis=1)
         better = error < best_error
@@ -78,17 +82,51 @@ def quantize_weights(weight: FloatArray, members: FloatArray, smallest: FloatArr
 
 def _conv(layer: FloatConv, source: Tensor, target: Tensor, config: AccelConfig) -> graph.Conv2d:
     weight, offset = layer.weight.flatten(1).numpy(), layer.bias.numpy()
+    unit = source.scale / target.scale
     known = set(config.cell_spec.weights_of(Operation.PRODUCT))
     members = sorted(member for member in known if -member in known)
     # Weights so small that they do not count must not make the bias overflow, nor vanish.
-    smallest = np.maximum(abs(offset) / source.scale * 2.0 ** (2 - config.acc_bits),
-                          target.scale / source.scale * 2.0 ** -24)
-    codes, scale = quantize_weights(weight, np.array(members, dtype=np.float64), smallest)
+    smallest = _smallest(offset, source, target, config)
+    codes, scale = quantize_weights(weight, np.array(members, dtype=np.float64), smallest,
+                                    lambda scale: config.scales.rounded(scale * unit) / unit)
     bias = np.rint(offset / (source.scale * scale)).astype(np.int64)
-    multiplier, shift = _factors(layer.name, source.scale * scale / target.scale, config)
+    multiplier, shift = _factors(layer.name, unit * scale, config)
     return graph.Conv2d(layer.name, source, target, codes.reshape(layer.weight.shape),
                         bias - source.zero_point * codes.sum(axis=1), multiplier, shift,
                         layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def _distance(layer: FloatDistance, source: Tensor, target: Tensor, config: AccelConfig,
+              ) -> graph.Conv2d:
+    """The weights share the format of what they are compared with.
+
+    A weight beyond its range is as far from every code as the last code is, and a constant more:
+    that becomes part of the bias, and nothing is lost. (Lossless clipping, after Y. Nie et al.,
+    "Redistribution of weights and activations for AdderNet quantization", NeurIPS 2022.)
+    """
+    weight, factor = layer.weight.numpy() / source.scale + source.zero_point, layer.scale.numpy()
+    cell, unit = config.cell_spec, source.scale / target.scale
+    low, *_, high = cell.weights_of(Operation.DISTANCE)
+    least, most = limits(config.act_bits)
+    inside = np.clip(weight, max(low, least), min(high, most))
+    beyond = abs(weight - inside).sum(axis=(1, 2, 3)) * source.scale
+    offset = layer.bias.numpy() - beyond * factor
+    smallest = _smallest(offset, source, target, config)
+    factor = np.copysign(np.maximum(np.abs(factor), smallest), factor)
+    # The factor is rounded here, and the bias not made for what it becomes: sum and bias nearly
+    # cancel each other, and their difference is to be off by as little as the factor.
+    multiplier, shift = _factors(layer.name, factor * unit, config)
+    return graph.Conv2d(layer.name, source, target, np.rint(inside).astype(np.int64),
+                        np.rint(offset / (source.scale * factor)).astype(np.int64), multiplier,
+                        shift, layer.stride, layer.padding, layer.dilation,
+                        operation=Operation.DISTANCE)
+
+
+def _smallest(offset: FloatArray, source: Tensor, target: Tensor, config: AccelConfig,
+              ) -> FloatArray:
+    """Least scale of each channel's sums, with which its bias does not overflow."""
+    return np.maximum(abs(offset) / source.scale * 2.0 ** (2 - config.acc_bits),
+                      target.scale / source.scale * 2.0 ** -24)
 
 
 def _mean(layer: FloatAvgPool, source: Tensor, target: Tensor, config: AccelConfig,
@@ -106,7 +144,7 @@ def _mean(layer: FloatAvgPool, source: Tensor, target: Tensor, config: AccelConf
 def _add(layer: FloatAdd, sources: tuple[Tensor, Tensor], target: Tensor, config: AccelConfig,
          ) -> graph.Add:
     try:
-        factors = add_factors((sources[0].scale, sources[1].scale), target.scale, config.rounding)
+        factors = config.scales.add_factors((sources[0].scale, sources[1].scale), target.scale)
     except ValueError as error:
         raise QuantizeError(f"{layer.name}: {error}") from None
     return graph.Add(layer.name, sources, target, *factors)
@@ -117,7 +155,7 @@ def _factors(name: str, factors: FloatArray, config: AccelConfig) -> tuple[IntAr
     found = []
     for channel, factor in enumerate(factors):
         try:
-            found.append(fixed_multiplier(float(factor), config.multiplier_bits))
+            found.append(config.scales.nearest(float(factor)))
         except ValueError as error:
             raise QuantizeError(f"{name}, output channel {channel}: {error}; its weights do "
                                 "not suit the format of its output") from None

@@ -44,6 +44,36 @@ class FloatConv:
                                  0, self.dilation, self.groups)
 
 
+@dataclass(frozen=True, eq=False)
+class FloatDistance:
+    """Minus the sums of distances ``|x - weight|``, times ``scale`` (out,), plus ``bias`` (out,).
+
+    ``weight`` is (out, in, kernel_h, kernel_w). The add layer of AdderNet (Chen et al., CVPR 2020,
+    equation 2) and the batch norm behind it.
+    """
+
+    name: str
+    inputs: tuple[str]
+    weight: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor
+    stride: Pair = (1, 1)
+    padding: Padding = NO_PADDING
+    dilation: Pair = (1, 1)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply to ``x``; padding is zero, and as far from a weight as that is large."""
+        _, _, height, width = self.weight.shape
+        padded = pad(x, self.padding)
+        rows, cols = ((size - (kernel - 1) * dilation - 1) // stride + 1 for (
+            size, kernel, dilation, stride) in zip(padded.shape[2:], (height, width),
+                                                   self.dilation, self.stride, strict=True))
+        windows = functional.unfold(padded, (height, width), self.dilation, 0, self.stride)
+        far = torch.cdist(windows.transpose(1, 2), self.weight.flatten(1), p=1)
+        sums = far.transpose(1, 2).reshape(len(x), -1, rows, cols)
+        return self.bias.view(-1, 1, 1) - sums * self.scale.view(-1, 1, 1)
+
+
 @dataclass(frozen=True)
 class FloatActivation:
     """An elementwise function, one of `ACTIVATIONS`."""
@@ -125,8 +155,8 @@ class FloatConcat:
         return torch.cat(tensors, dim=1)
 
 
-Layer = (FloatConv | FloatActivation | FloatClamp | FloatMaxPool | FloatAvgPool | FloatAdd
-         | FloatConcat)
+Layer = (FloatConv | FloatDistance | FloatActivation | FloatClamp | FloatMaxPool | FloatAvgPool
+         | FloatAdd | FloatConcat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +186,10 @@ class FloatGraph:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates per image in convolutions and fully connected layers."""
+        """Products or distances per image in convolutions and fully connected layers."""
         tensors = self.trace(torch.zeros(1, *self.input_shape))
         return sum(layer.weight[0].numel() * tensors[layer.name].numel()
-                   for layer in self.layers if isinstance(layer, FloatConv))
+                   for layer in self.layers if isinstance(layer, FloatConv | FloatDistance))
 
 
 def pad(x: torch.Tensor, padding: Padding, value: float = 0.0) -> torch.Tensor:

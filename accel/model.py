@@ -1,9 +1,10 @@
 """Torch module to float graph: what the network computes, before quantization.
 
 `torch.export` writes the module down as a list of ATen operators, which `accel.torch_operators`
-turns into layers one by one. What does nothing in evaluation mode (dropout, identity), flattening
-and other changes of shape alone vanish; batch norms are folded into the layer before them and zero
-padding into the layer behind it. Softmax and argmax at the end are left to the host.
+turns into layers one by one. What is computed from parameters alone, as the powers of two of a
+shift layer are, is done at once. What does nothing in evaluation mode (dropout, identity),
+flattening and other changes of shape alone vanish; batch norms are folded into the layer before
+them and zero padding into the layer behind it. Softmax and argmax at the end are left to the host.
 
 ``ReLU6``, ``Hardtanh`` and ``clamp`` become limits on codes, whatever their parameters: exact in
 every format, without a circuit.
@@ -11,9 +12,12 @@ every format, without a circuit.
 A layer is named after its module and its kind, ``0.conv`` or ``features.act1.tanh``; a functional
 call has no module of its own and goes by that of the code that makes it.
 """
+import contextlib
+
 import torch
 from torch import nn
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from accel.graph import NO_PADDING
 from accel.layers import INPUT, FloatGraph, Layer, Shape
@@ -24,11 +28,12 @@ __all__ = ["SUPPORTED", "FloatGraph", "ModelError", "import_torch"]
 
 #: What `import_torch` understands, as a user writes it.
 SUPPORTED = (
-    "Conv2d", "Linear on a flattened tensor", "BatchNorm behind either", "ReLU", "ReLU6", "SELU",
-    "Tanh", "ELU", "Sigmoid", "GELU", "SiLU", "Softplus", "Hardtanh", "clamp", "Hardsigmoid",
-    "Hardswish", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "mean over height and width",
-    "+ of two tensors of one shape", "cat of channels", "ZeroPad2d before a convolution",
-    "Flatten and reshape", "Dropout", "Identity", "and at the end softmax, log_softmax, argmax")
+    "Conv2d", "Linear on a flattened tensor", "the layers of accel.nn", "BatchNorm behind those",
+    "ReLU", "ReLU6", "SELU", "Tanh", "ELU", "Sigmoid", "GELU", "SiLU", "Softplus", "Hardtanh",
+    "clamp", "Hardsigmoid", "Hardswish", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d",
+    "mean over height and width", "+ of two tensors of one shape", "cat of channels",
+    "ZeroPad2d before a convolution", "Flatten and reshape", "Dropout", "Identity",
+    "and at the end softmax, log_softmax, argmax")
 
 
 def import_torch(model: nn.Module, input_shape: tuple[int, ...]) -> FloatGraph:
@@ -95,8 +100,11 @@ def _dynamic_shapes(program: torch.export.ExportedProgram) -> list[str]:
 def _apply(scope: Scope, node: Node) -> list[str]:
     """Do what ``node`` says; the faults that keep it from being done."""
     read = [source for source in node.all_input_nodes if source in scope.values]
-    if not read or operator_of(node) == "_assert_tensor_metadata":
-        return []       # works on something else, such as a weight
+    if operator_of(node) == "_assert_tensor_metadata":
+        return []
+    if not read:
+        _compute(scope, node)
+        return []
     if not isinstance(node.target, torch._ops.OpOverload):
         scope.values[node] = Value("", _filled(size_of(node)[1:]))
         return []       # takes its part of what an operator gives that is refused already
@@ -115,6 +123,21 @@ def _apply(scope: Scope, node: Node) -> list[str]:
         scope.values.update({known: value for known, its in scope.values.items() if its == old})
     scope.values[node] = value
     return []
+
+
+def _compute(scope: Scope, node: Node) -> None:
+    """Do now what depends on parameters alone, such as a weight's reparametrization."""
+    arrays = {source: scope.arrays.get(source.name) for source in node.all_input_nodes}
+    target = node.target
+    if (not isinstance(target, torch._ops.OpOverload) or not all(
+            isinstance(array, torch.Tensor) for array in arrays.values())
+            or torch.Tag.nondeterministic_seeded in target.tags):
+        return
+    args, named = map_arg((node.args, node.kwargs), arrays.__getitem__)
+    with contextlib.suppress(RuntimeError, TypeError):      # it stays unknown to who reads it
+        result = target(*args, **named)
+        if isinstance(result, torch.Tensor):
+            scope.arrays[node.name] = result
 
 
 def _name(scope: Scope, node: Node, kind: str) -> str:

@@ -1,7 +1,8 @@
 """The networks that Systolith knows by name, and their weights.
 
-LeNet-5 (with tanh and with SELU) and the MLP read (n, 1, 28, 28) float pixels in 0..1 and answer
-(n, 10) logits, one per digit; ``python -m accel.train`` writes their weight files. No package
+LeNet-5 (with tanh and with SELU), the MLP, and `accel.shiftadd.cnn` with its relatives that do not
+multiply read (n, 1, 28, 28) float pixels in 0..1 and answer (n, 10) logits, one per digit;
+``python -m accel.train`` writes their weight files. No package
 ships data for the others (`accel.mlperf`): their weights are random, drawn with `SEED`, and their
 batch norms fitted to random inputs, so that every layer has the range that training would give.
 
@@ -21,11 +22,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from accel import mlperf
+from accel import mlperf, shiftadd
 
 WEIGHTS = Path(__file__).parent / "weights"
 ACTIVATIONS = {"tanh": nn.Tanh, "selu": nn.SELU}
 
+#: Passes over the digits of `shiftadd.cnn` and its relatives, one and all.
+STUDY_EPOCHS = 40
 #: Of the weights of networks that are not trained.
 SEED = 5
 #: Random inputs that their batch norms are fitted to.
@@ -43,11 +46,17 @@ class Network:
         build: the network with fresh random weights.
         input_shape: (channels, height, width) or (features,).
         data: what it is trained on; None: no package ships its data.
+        preset: a configuration that runs it.
+        epochs: that it is trained for.
+        pruned: share of its shift weights that are 0 from the middle of the training on.
     """
 
     build: Callable[[], nn.Sequential]
     input_shape: tuple[int, ...]
     data: Literal["digits"] | None = None
+    preset: str = "ecp5"
+    epochs: int = 150
+    pruned: float = 0.0
 
 
 def lenet5(activation: Literal["tanh", "selu"]) -> nn.Sequential:
@@ -73,10 +82,25 @@ NETWORKS: dict[str, Network] = {
     "lenet5-tanh": Network(partial(lenet5, "tanh"), (1, 28, 28), "digits"),
     "lenet5-selu": Network(partial(lenet5, "selu"), (1, 28, 28), "digits"),
     "mlp": Network(mlp, (1, 28, 28), "digits"),
+    **{name: Network(build, (1, 28, 28), "digits", preset, STUDY_EPOCHS, pruned)
+       for name, build, preset, pruned in (
+           ("cnn", shiftadd.cnn, "ecp5", 0.0),
+           ("cnn-shift", partial(shiftadd.shift, shiftadd.cnn), "ecp5-shift", 0.0),
+           ("cnn-add", partial(shiftadd.add, shiftadd.cnn), "ecp5-add", 0.0),
+           ("cnn-shiftadd", partial(shiftadd.shiftadd_cnn, 3), "ecp5-shiftadd", 0.0),
+           ("cnn-shiftadd-1x1", partial(shiftadd.shiftadd_cnn, 1), "ecp5-shiftadd", 0.0),
+           ("cnn-fixed", partial(shiftadd.shiftadd_cnn, 3, fixed=True), "ecp5-shiftadd", 0.0),
+           ("cnn-pruned", partial(shiftadd.shiftadd_cnn, 3), "ecp5-shiftadd", 0.5))},
     "resnet8": Network(mlperf.resnet8, (3, 32, 32)),
+    "resnet8-shift": Network(partial(shiftadd.shift, mlperf.resnet8), (3, 32, 32), None,
+                             "ecp5-shift"),
+    "resnet8-shiftadd": Network(partial(shiftadd.shiftadd, mlperf.resnet8), (3, 32, 32), None,
+                                "ecp5-shiftadd-mem"),
+    "resnet20-shiftadd": Network(partial(shiftadd.shiftadd, shiftadd.resnet20), (3, 32, 32), None,
+                                 "ecp5-shiftadd-mem"),
     "ds_cnn": Network(mlperf.ds_cnn, (1, 49, 10)),
-    "mobilenet": Network(mlperf.mobilenet, (3, 96, 96)),
-    "autoencoder": Network(mlperf.autoencoder, (640,)),
+    "mobilenet": Network(mlperf.mobilenet, (3, 96, 96), None, "ecp5-mem"),
+    "autoencoder": Network(mlperf.autoencoder, (640,), None, "ecp5-dense"),
 }
 #: Those with shipped weights.
 TRAINED = tuple(name for name, network in NETWORKS.items() if network.data)

@@ -29,7 +29,7 @@ from accel.graph import (
 from accel.spec.cells import Operation as CellOperation
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
-from accel.spec.numerics import add_factors, fixed_multiplier, limits, mean_multiplier
+from accel.spec.numerics import limits
 
 FloatArray = npt.NDArray[np.float64]
 #: Scale and zero point of signed codes.
@@ -228,7 +228,7 @@ class Mean:
         ones = np.ones((channels, 1, *self.kernel), np.int64)
         same = (self.source.scale, self.source.zero_point) == (target.scale, target.zero_point)
         if same:
-            pair = mean_multiplier(count, config.rounding)
+            pair = config.scales.mean(count)
             multiplier, shift = (np.full(channels, value) for value in pair)
         else:
             factor = self.source.scale / target.scale / count
@@ -277,7 +277,7 @@ class Sum:
         """One addition; raises `OnnxError` for scales out of range."""
         one, two = self.sources
         try:
-            factors = add_factors((one.scale, two.scale), target.scale, config.rounding)
+            factors = config.scales.add_factors((one.scale, two.scale), target.scale)
         except ValueError as error:
             raise OnnxError(str(error)) from None
         return [Add(target.name, self.sources, target, *factors)]
@@ -350,7 +350,7 @@ def shifted(source: Tensor, constant: FloatArray, config: AccelConfig) -> Linear
 def _factors(factors: FloatArray, config: AccelConfig) -> tuple[IntArray, IntArray]:
     """Multiplier and shift of each channel; raises `OnnxError` for a scale out of range."""
     try:
-        pairs = [fixed_multiplier(float(factor), config.multiplier_bits) for factor in factors]
+        pairs = [config.scales.nearest(float(factor)) for factor in factors]
     except ValueError as error:
         raise OnnxError(f"scale of input and weights over the output's: {error}") from None
     multiplier, shift = np.array(pairs, dtype=np.int64).T

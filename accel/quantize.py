@@ -13,9 +13,9 @@ from torch import nn
 from accel import graph
 from accel.graph import IntArray
 from accel.integer_nodes import FloatArray, integer_node
-from accel.layers import INPUT, FloatGraph, Shape
+from accel.layers import INPUT, FloatConv, FloatDistance, FloatGraph, Layer, Shape
 from accel.model import import_torch
-from accel.spec.cells import Operation
+from accel.spec.cells import Operation, cells_for
 from accel.spec.config import AccelConfig
 from accel.spec.numerics import limits
 from accel.tensor_formats import QuantizeError, Range, formats, separate
@@ -36,9 +36,6 @@ def quantize(model: nn.Module, batches: Iterable[torch.Tensor], config: AccelCon
     activation that is missing or a scale out of range, `ModelError` for what `import_torch` cannot
     express and `GraphError` for what the configuration cannot hold.
     """
-    if Operation.PRODUCT not in config.cell_spec.operations:
-        raise QuantizeError(f"config {config.name!r} has {config.cell} cells, which do not "
-                            "multiply; a convolution needs mac, shift or shiftadd")
     images = _calibration_images(batches)
     return quantize_float(import_torch(model, tuple(images.shape[1:])), images, config, name)
 
@@ -46,6 +43,10 @@ def quantize(model: nn.Module, batches: Iterable[torch.Tensor], config: AccelCon
 def quantize_float(imported: FloatGraph, images: torch.Tensor, config: AccelConfig, name: str,
                    ) -> graph.Graph:
     """The same for a float graph and one tensor of calibration images."""
+    if faults := [f"{layer.name} needs {' or '.join(cells_for(operation))} cells, not {config.cell}"
+                  for layer in imported.layers if (operation := _operation(layer)) is not None
+                  and operation not in config.cell_spec.operations]:
+        raise QuantizeError(f"config {config.name!r}: " + "; ".join(faults))
     network = separate(imported, config)
     ranges, shapes = _observe(network, images)
     tensors = {label: graph.Tensor(label, shapes[label], *form)
@@ -81,6 +82,13 @@ def quantize_values(tensor: graph.Tensor, values: FloatArray, bits: int) -> IntA
 def dequantize(tensor: graph.Tensor, codes: npt.ArrayLike) -> FloatArray:
     """Real values of ``codes``, in the unit of the float network."""
     return tensor.scale * (np.asarray(codes, dtype=np.float64) - tensor.zero_point)
+
+
+def _operation(layer: Layer) -> Operation | None:
+    """What the cells of an array must compute for ``layer``, if it matters."""
+    if isinstance(layer, FloatConv):
+        return Operation.PRODUCT
+    return Operation.DISTANCE if isinstance(layer, FloatDistance) else None
 
 
 def _without_position(shape: Shape) -> tuple[int, ...]:

@@ -6,7 +6,12 @@ hence commute with rounding and saturation.) Tables have fixed formats. A group 
 output begins has that format; one that nothing but tables of one input format read has theirs;
 any other gets the range that the calibration images show where its values are used. What a table
 and its neighbour cannot agree on, an identity in between requantizes.
+
+A sum of distances compares its input with its weights, so that both share a format, the input's
+(what of a weight is beyond its range changes no difference: `integer_nodes`). Where nothing can be
+multiplied by (``scale_terms``), scales are powers of two, which additions then only shift by.
 """
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -60,13 +65,16 @@ def formats(network: FloatGraph, ranges: Mapping[str, Range], config: AccelConfi
     for name in (*used, network.layers[-1].name):
         low, high = spans.get(groups[name], (0.0, 0.0))
         spans[groups[name]] = min(low, ranges[name][0]), max(high, ranges[name][1])
-    return {name: fixed.get(group) or calibrated(*spans[group], config.act_bits)
+    return {name: fixed.get(group) or calibrated(*spans[group], config.act_bits,
+                                                 power_of_two=config.scale_terms > 0)
             for name, group in groups.items()}
 
 
-def calibrated(low: float, high: float, bits: int) -> Format:
+def calibrated(low: float, high: float, bits: int, *, power_of_two: bool = False) -> Format:
     """Format over a range that holds zero, which it represents exactly."""
     scale = (high - low) / ((1 << bits) - 1) or 1.0
+    if power_of_two:
+        scale = 2.0 ** math.ceil(math.log2(scale))
     smallest, largest = limits(bits)
     return scale, max(smallest, min(largest, smallest - round(low / scale)))
 

@@ -105,7 +105,7 @@ class Call:
         """Parameters or buffers of the module, float64."""
         known = [self.scope.arrays[node.name] for node in nodes if node.name in self.scope.arrays]
         if len(known) < len(nodes):
-            raise ModelError("its weight and bias must be stored, not computed")
+            raise ModelError("its weight and bias must be stored, or computed from what is")
         if not all(bool(array.isfinite().all()) for array in known):
             raise ModelError("its weight or bias holds NaN or infinity")
         return known

@@ -19,6 +19,7 @@ from accel.layers import (
     FloatClamp,
     FloatConcat,
     FloatConv,
+    FloatDistance,
     FloatMaxPool,
     Pair,
 )
@@ -65,6 +66,21 @@ def _conv(call: Call, x: Node, weight: Node, bias: Node | None = None,
                                _joined(value.border, around), spread, groups))
 
 
+def _add_conv(call: Call, x: Node, weight: Node, stride: Sequence[int], padding: Sequence[int],
+              dilation: Sequence[int], *_: object) -> Value:
+    """`accel.nn.AddConv2d`; `AddLinear` is one whose kernel covers what it reads."""
+    (array,), size = call.stored([weight]), size_of(x)
+    value, one = call.features(x, border=True), array.new_ones(len(array))
+    if size[2:] == (1, 1) == array.shape[2:] and not any(padding):
+        # features, whatever shape they came from
+        array = array.reshape(len(array), *value.outer)
+    else:
+        value = call.image(x, border=True)
+    return call.emit(FloatDistance(
+        call.name, (value.name,), array, one, 0 * one, _pair(stride),
+        _joined(value.border, _around(padding)), _pair(dilation)))
+
+
 def _linear(call: Call, x: Node, weight: Node, bias: Node | None = None) -> Value:
     value, (array, offset) = call.features(x), call.parameters(weight, bias)
     if len(size := size_of(x)) != 2:
@@ -83,10 +99,10 @@ def _batch_norm(call: Call, x: Node, weight: Node | None, bias: Node | None, mea
     if not value.name:
         return value        # of an operator that is refused already
     conv = call.scope.layers.get(value.name)
-    if (not isinstance(conv, FloatConv) or not call.scope.has_one_reader(value)
+    if (not isinstance(conv, FloatConv | FloatDistance) or not call.scope.has_one_reader(value)
             or size_of(x)[1] != len(conv.bias)):
-        raise ModelError("a batch norm must directly follow a Conv2d or Linear layer, as its only "
-                         "reader, to be folded into it")
+        raise ModelError("a batch norm must directly follow a Conv2d, Linear or add layer, as its "
+                         "only reader, to be folded into it")
     assert arrays["mean"] is not None
     assert arrays["variance"] is not None
     scale = (arrays["variance"] + eps).rsqrt()
@@ -95,8 +111,9 @@ def _batch_norm(call: Call, x: Node, weight: Node | None, bias: Node | None, mea
     offset = (conv.bias - arrays["mean"]) * scale
     if arrays["bias"] is not None:
         offset = offset + arrays["bias"]
-    call.scope.layers[conv.name] = replace(
-        conv, weight=conv.weight * scale.view(-1, 1, 1, 1), bias=offset)
+    call.scope.layers[conv.name] = (
+        replace(conv, scale=conv.scale * scale, bias=offset) if isinstance(conv, FloatDistance)
+        else replace(conv, weight=conv.weight * scale.view(-1, 1, 1, 1), bias=offset))
     return value
 
 
@@ -183,6 +200,9 @@ def _mean(call: Call, x: Node, axes: Sequence[int] | None = None, keepdim: bool 
 
 def _add(call: Call, x: object, y: object, alpha: float = 1) -> Value:
     _require(alpha=(alpha, 1))
+    for array, other in ((x, y), (y, x)):
+        if isinstance(array, Node) and array.name in call.scope.arrays:
+            return _offset(call, other, call.stored([array])[0])
     one, two = call.features(x), call.features(y)
     assert isinstance(x, Node)
     assert isinstance(y, Node)
@@ -190,6 +210,21 @@ def _add(call: Call, x: object, y: object, alpha: float = 1) -> Value:
         raise ModelError(f"adds tensors of two shapes, {text(size_of(x)[1:])} and "
                          f"{text(size_of(y)[1:])}")
     return call.emit(FloatAdd(call.name, (one.name, two.name)), one.shape)
+
+
+def _offset(call: Call, x: object, constant: torch.Tensor) -> Value:
+    """A stored number per channel, which becomes part of the bias before it."""
+    value = call.features(x)
+    assert isinstance(x, Node)
+    conv, size = call.scope.layers.get(value.name), size_of(call.node)
+    rows = constant.broadcast_to(size)[0].reshape(size[1], -1)
+    if (not isinstance(conv, FloatConv | FloatDistance) or not call.scope.has_one_reader(value)
+            or size != size_of(x) or len(rows) != len(conv.bias)
+            or not torch.equal(rows, rows[:, :1].expand_as(rows))):
+        raise ModelError("a constant can only be added to each channel of a Conv2d, Linear or add "
+                         "layer, as its only reader")
+    call.scope.layers[conv.name] = replace(conv, bias=conv.bias + rows[:, 0])
+    return value
 
 
 def _concat(call: Call, nodes: Sequence[Node], axis: int = 0) -> Value:
@@ -266,7 +301,8 @@ def _host(call: Call, x: Node, axis: int | None = None, *_: object, **__: object
 
 #: ATen operator -> kind in a layer's name, and what makes the layer.
 HANDLERS: dict[str, tuple[str, Callable[..., Value]]] = {
-    "conv2d": ("conv", _conv), "linear": ("linear", _linear), "batch_norm": ("norm", _batch_norm),
+    "conv2d": ("conv", _conv), "linear": ("linear", _linear), "add_conv2d": ("distance", _add_conv),
+    "batch_norm": ("norm", _batch_norm),
     **{function: (function, _activation) for function in ACTIVATIONS},
     "hardtanh": ("clamp", _clamp), "clamp": ("clamp", _clamp), "relu6": ("clamp", _relu6),
     "clamp_min": ("clamp", _clamp_min), "clamp_max": ("clamp", _clamp_max),

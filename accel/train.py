@@ -1,6 +1,6 @@
 """Train the shipped networks and write their weight files.
 
-``python -m accel.train [lenet5-tanh|lenet5-selu|mlp|all] [--epochs N] [--seed S] [--out DIR]``
+``python -m accel.train [NETWORK|all] [--epochs N] [--seed S] [--out DIR]``
 
 The 4,000 training digits are bent and moved anew in every epoch; the test digits are looked at
 once, after the last epoch, through the weight file just written. The same command writes the same
@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -31,12 +31,13 @@ from torch.nn import functional
 
 from accel.data import DataError, Digits, load_digits
 from accel.networks import NETWORKS, TRAINED, WEIGHTS, load_pretrained, to_input
+from accel.nn import AddConv2d, AddLinear, ShiftLayer, prune_shifts, settle
 
 # The recipe was settled on a fold of the training digits. Weight averaging and rounding noise at
 # the activations were tried there too and gained nothing.
-EPOCHS = 150
 BATCH = 64
 PEAK_RATE = 3e-3  # learning rate at the top of the one-cycle schedule
+LARGE_RATE = 10  # times that, of the parameters of shift and add layers
 WEIGHT_DECAY = 0.01
 
 #: Network and images -> logits, and the inputs that `excess` charges for.
@@ -77,7 +78,7 @@ def forward(network: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     return x, inputs
 
 
-def train(name: str, digits: Digits, epochs: int = EPOCHS, seed: int = 0,
+def train(name: str, digits: Digits, epochs: int, seed: int = 0,
           advance: Callable[[], object] = lambda: None) -> nn.Sequential:
     """The network ``name`` after ``epochs`` passes over ``digits``; calls ``advance`` after each.
 
@@ -85,22 +86,35 @@ def train(name: str, digits: Digits, epochs: int = EPOCHS, seed: int = 0,
     of summation.
     """
     torch.set_num_threads(1)
+    known = NETWORKS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = NETWORKS[name].build()
-        fit(network, digits, epochs, PEAK_RATE, forward, advance)
+        network = known.build()
+
+        def after(epoch: int) -> None:
+            if known.pruned and epoch == epochs // 2:
+                prune_shifts(network, known.pruned)
+            advance()
+
+        fit(network, digits, epochs, PEAK_RATE, forward, after)
+    settle(network)
     return network.eval()
 
 
 def fit(network: nn.Sequential, digits: Digits, epochs: int, rate: float, forward: Forward,
-        advance: Callable[[], object]) -> None:
-    """Train for ``epochs`` passes with the peak learning rate ``rate``; torch's seed decides."""
+        after: Callable[[int], object]) -> None:
+    """Train for ``epochs`` passes with the peak learning rate ``rate``; torch's seed decides.
+
+    ``after`` is told the number of passes that are done, after each.
+    """
+    network.train()
     images, labels = to_input(digits.images), torch.from_numpy(digits.labels)
-    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=WEIGHT_DECAY)
+    groups = parameter_groups(network, rate)
+    optimizer = torch.optim.AdamW(groups)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, pct_start=0.2, epochs=epochs,
+        optimizer, [group["lr"] for group in groups], pct_start=0.2, epochs=epochs,
         steps_per_epoch=math.ceil(len(digits) / BATCH))
-    for _ in range(epochs):
+    for epoch in range(epochs):
         for batch in torch.split(torch.randperm(len(digits)), BATCH):
             logits, inputs = forward(network, augment(images[batch]))
             loss = functional.cross_entropy(logits, labels[batch]) + excess(inputs)
@@ -108,7 +122,26 @@ def fit(network: nn.Sequential, digits: Digits, epochs: int, rate: float, forwar
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-        advance()
+        after(epoch + 1)
+
+
+def parameter_groups(network: nn.Module, rate: float) -> list[dict[str, Any]]:
+    """Parameters by how they are trained: as usual, or `LARGE_RATE` times as fast.
+
+    The signs and exponents of a shift layer and the weights of an add layer are numbers of about 1,
+    ten times as large as other weights, and 0 is no better than another.
+    """
+    large = [parameter for layer in network.modules() for name, parameter in
+             layer.named_parameters(recurse=False) if parameter.requires_grad and (
+                 (isinstance(layer, ShiftLayer) and name in {"sign", "exponent"})
+                 or (isinstance(layer, AddConv2d | AddLinear) and name == "weight"))]
+    known = {id(parameter) for parameter in large}
+    others = [parameter for parameter in network.parameters()
+              if parameter.requires_grad and id(parameter) not in known]
+    groups: list[dict[str, Any]] = [
+        {"params": others, "lr": rate, "weight_decay": WEIGHT_DECAY},
+        {"params": large, "lr": LARGE_RATE * rate, "weight_decay": 0.0}]
+    return groups if large else groups[:1]
 
 
 def excess(inputs: list[Tensor]) -> Tensor:
@@ -164,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train the networks that the command line names; the exit status."""
     parser = _Parser(prog="accel.train", description="Train the networks that ship with Systolith.")
     parser.add_argument("network", nargs="?", default="all", choices=[*TRAINED, "all"])
-    parser.add_argument("--epochs", type=_integer(1, 10_000), default=EPOCHS)
+    parser.add_argument("--epochs", type=_integer(1, 10_000), help="default: the network's own")
     parser.add_argument("--seed", type=_integer(0, 2**63 - 1), default=0)
     parser.add_argument("--out", type=Path, default=WEIGHTS, metavar="DIR")
     args = parser.parse_args(arguments)
@@ -173,9 +206,9 @@ def main(arguments: list[str] | None = None) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
         for name in TRAINED if args.network == "all" else [args.network]:
             with Progress(console=Console(stderr=True), transient=True) as progress:
-                task = progress.add_task(name, total=args.epochs)
-                network = train(name, digits, args.epochs, args.seed,
-                                partial(progress.advance, task))
+                epochs = args.epochs or NETWORKS[name].epochs
+                task = progress.add_task(name, total=epochs)
+                network = train(name, digits, epochs, args.seed, partial(progress.advance, task))
             save_weights(network, args.out / f"{name}.npz")
             _report(name, load_pretrained(name, args.out), test_digits)
     except (DataError, OSError) as error:

@@ -18,7 +18,7 @@ from accel.graph import (
     Padding,
     Tensor,
 )
-from accel.spec.cells import Operation
+from accel.spec.cells import Operation, cells_for
 from accel.spec.config import AccelConfig
 from accel.spec.numerics import (
     ADD_MAX_SHIFT,
@@ -159,7 +159,11 @@ def _add_faults(node: Add, config: AccelConfig) -> Faults:
     bits = ADD_MULTIPLIER_BITS if single else TFLITE_MULTIPLIER_BITS
     most = (1 << bits) - 1
     low, high = (1, ADD_MAX_SHIFT) if single else (TFLITE_MULTIPLIER_BITS, (1 << SHIFT_BITS) - 2)
-    yield from _range_faults("multipliers", np.array(node.multipliers), 0, most)
+    if config.scale_terms:
+        yield from (fault for multiplier in node.multipliers
+                    if (fault := config.scales.summand_fault(multiplier)))
+    else:
+        yield from _range_faults("multipliers", np.array(node.multipliers), 0, most)
     yield from _range_faults("shifts", np.array(node.shifts), *((0, 0) if single else (low, high)))
     yield from _range_faults("multiplier", np.array(node.multiplier),
                              *((1, 1) if single else (0, most)))
@@ -176,8 +180,8 @@ def _conv_faults(node: Conv2d, config: AccelConfig) -> Faults:
     if not faults:
         yield from _size_faults(node, len(node.weight), node.extent, node.stride, node.padding)
         tflite = config.rounding == "tflite"
-        yield from _range_faults("multiplier", node.multiplier, 0,
-                                 (1 << config.multiplier_bits) - 1)
+        yield from (fault for multiplier in np.unique(node.multiplier)
+                    if (fault := config.scales.fault(int(multiplier))))
         yield from _range_faults("shift", node.shift, 1, (1 << SHIFT_BITS) - 1 - tflite)
         yield from _sum_faults(node, config)
 
@@ -208,10 +212,16 @@ def _structure_faults(node: Conv2d) -> Faults:
 
 def _weight_faults(node: Conv2d, config: AccelConfig) -> Faults:
     cell = config.cell_spec
-    if Operation.PRODUCT not in cell.operations:
-        yield f"a convolution needs a cell that multiplies, not {cell.kind}"
+    if node.operation in cell.operations:
+        codable = set(cell.weights_of(node.operation))
+    elif node.operation is Operation.PRODUCT and not set(np.unique(node.weight)) - {0, 1}:
+        codable = {0, 1}        # sums, which distances give too (`compile.pack`)
+        if cell.weight_bits <= config.act_bits:
+            yield (f"adds up activations of {config.act_bits} bits, which takes weight_bits >= "
+                   f"{config.act_bits + 1} in an add cell, not {cell.weight_bits}")
+    else:
+        yield f"needs {' or '.join(cells_for(node.operation))} cells, not {cell.kind}"
         return
-    codable = set(cell.weights_of(Operation.PRODUCT))
     if strange := sorted(set(np.unique(node.weight).tolist()) - codable):
         yield (f"weights {strange[:4]} have no code in a {cell.kind} cell of "
                f"{cell.weight_bits} bits")
@@ -219,7 +229,15 @@ def _weight_faults(node: Conv2d, config: AccelConfig) -> Faults:
 
 def _sum_faults(node: Conv2d, config: AccelConfig) -> Faults:
     """Of accumulators that may overflow; worst codes at every tap, whatever their order."""
-    worst = (abs(node.weight).sum(axis=(1, 2, 3)) << (config.act_bits - 1)) + abs(node.bias)
+    operations = config.cell_spec.operations
+    low, high = limits(config.act_bits)
+    largest = (np.maximum(abs(low - node.weight), abs(high - node.weight))
+               if node.operation is Operation.DISTANCE else abs(node.weight) * -low)
+    worst = largest.sum(axis=(1, 2, 3)) + abs(node.bias) + (node.multiplier < 0)
+    if node.operation not in operations and Operation.DISTANCE in operations:
+        first = config.cell_spec.weights_of(Operation.DISTANCE)[0]
+        count = node.weight.sum(axis=(1, 2, 3))
+        worst = count * (high - first) + abs(count * first + node.bias) + 1
     most = int(worst.max())
     if most > limits(config.acc_bits)[1]:
         yield (f"an accumulator may reach {most}, which needs acc_bits >= "

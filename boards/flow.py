@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from accel.files import BUILD, write_atomic
@@ -25,6 +26,7 @@ from boards.tools import Tool, find_tool, variable
 from rtl.emit import free_collisions
 
 NAME = "top"
+_elaboration = Lock()   # Amaranth's messages about unused parts are per process
 TITLES = {"yosys": "synthesis", "nextpnr-ecp5": "place and route", "ecppack": "packing"}
 #: Logs that the tools write themselves, as Amaranth's scripts ask them to.
 LOGS = {"yosys": f"{NAME}.rpt", "nextpnr-ecp5": f"{NAME}.tim", "ecppack": f"{NAME}.pack"}
@@ -56,13 +58,14 @@ class Build:
 def make_plan(spec: BoardSpec, config: AccelConfig, seed: int) -> dict[str, str]:
     """Files of the build by name; `ConfigError` if the clock or the baud rate cannot be made."""
     from boards.top import BoardTop
-    plan = spec.make_platform().build(
-        BoardTop(spec, config), name=NAME, do_build=False,
-        script_after_synth=f"tee -q -o {NAME}.stat.json stat -json",
-        # A missed clock is our verdict to give, with its end points, not nextpnr's to end on.
-        nextpnr_opts=["--seed", str(seed), "--report", f"{NAME}.report.json",
-                      "--timing-allow-fail", *spec.device.effort],
-        ecppack_opts=["--compress"])
+    with _elaboration:
+        plan = spec.make_platform().build(
+            BoardTop(spec, config), name=NAME, do_build=False,
+            script_after_synth=f"tee -q -o {NAME}.stat.json stat -json",
+            # A missed clock is our verdict to give, with its end points, not nextpnr's to end on.
+            nextpnr_opts=["--seed", str(seed), "--report", f"{NAME}.report.json",
+                          "--timing-allow-fail", *spec.device.effort],
+            ecppack_opts=["--compress"])
     files = {name: text if isinstance(text, str) else text.decode()
              for name, text in plan.files.items()}
     files[f"{NAME}.il"] = free_collisions(files[f"{NAME}.il"])
@@ -93,8 +96,8 @@ def build_digest(files: Mapping[str, str], tools: Mapping[str, Tool], seed: int)
 
 
 def build(spec: BoardSpec, config: AccelConfig, *, seed: int = 1, clock_mhz: float | None = None,
-          timeout_s: float = 3600, quiet: bool = False) -> Build:
-    """Build the bitstream of ``config``, or find it built.
+          timeout_s: float = 3600, quiet: bool = False, publish: bool = True) -> Build:
+    """Build the bitstream of ``config``, or find it built; ``publish`` it as ``build/BOARD.bit``.
 
     Raises `ConfigError` if the configuration cannot work on the board, `ToolError` if a tool is
     missing, `BuildError` if one fails or takes longer than ``timeout_s``.
@@ -114,7 +117,7 @@ def build(spec: BoardSpec, config: AccelConfig, *, seed: int = 1, clock_mhz: flo
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
     done = Build(folder, result, cached, _failure(result))
-    if not done.failure:
+    if publish and not done.failure:
         write_atomic(BUILD / f"{spec.name}.json", (folder / "result.json").read_bytes())
         write_atomic(BUILD / f"{spec.name}.bit", done.bitstream.read_bytes())
     return done

@@ -4,31 +4,32 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.config import AccelConfig
-from accel.spec.numerics import ADD_MULTIPLIER_BITS, SHIFT_BITS
+from accel.spec.numerics import SHIFT_BITS
 from rtl.arith import register
-from rtl.product import Product
+from rtl.factor import summand_factor
 from rtl.rounding import RoundShift
-from rtl.slices import lanes_in_luts
 
 SIDES = ("own", "other")
 
 
 def summand_layout(config: AccelConfig) -> data.StructLayout:
     """What is known of both summands."""
-    bits = ADD_MULTIPLIER_BITS if config.rounding == "single" else config.multiplier_bits
     return data.StructLayout({
         f"{side}_{name}": shape for side in SIDES for name, shape in (
-            ("zero_point", signed(config.act_bits)), ("multiplier", bits))})
+            ("zero_point", signed(config.act_bits)),
+            ("multiplier", config.scales.summand_bits))})
 
 
-def drive_summands(m: Module, summands: data.View, current: data.View, one: int) -> None:
+def drive_summands(m: Module, config: AccelConfig, summands: data.View, current: data.View,
+                   one: int) -> None:
     """What an instruction says of both; if it does not add, ``one * own + 0 * other``."""
     for side, multiplier in zip(SIDES, (one, 0), strict=True):
         m.d.comb += [
             summands[f"{side}_zero_point"].eq(
                 Mux(current.add, current[f"{side}_zero_point"], 0)),
             summands[f"{side}_multiplier"].eq(
-                Mux(current.add, current[f"{side}_multiplier"], multiplier))]
+                Mux(current.add, current[f"{side}_multiplier"],
+                    config.scales.encode_summand(multiplier)))]
 
 
 class Addition(wiring.Component):
@@ -62,17 +63,16 @@ class Addition(wiring.Component):
                 for name, shape in members.items()}
 
     @staticmethod
-    def drive(m: Module, constants: data.View, current: data.View) -> None:
+    def drive(m: Module, config: AccelConfig, constants: data.View, current: data.View) -> None:
         """Take the constants from an instruction; one that does not add changes nothing."""
-        drive_summands(m, constants.summands, current, 2)
+        drive_summands(m, config, constants.summands, current, 2)
         # (2 * own + 0 * other) / 2; a shift is 1 or more
         m.d.comb += constants.drop.eq(Mux(current.add, current.add_shift - 1, 0))
 
     @classmethod
     def drop_stage(cls, config: AccelConfig) -> int:
         """Cycles by which ``drop`` comes behind the summands: difference, product, sum."""
-        return 1 + Product.latency_of(config.act_bits + 1, ADD_MULTIPLIER_BITS,
-                                      in_luts=lanes_in_luts(config)) + 1
+        return 1 + summand_factor(config).latency + 1
 
     @classmethod
     def zero_point_stage(cls, config: AccelConfig) -> int:
@@ -90,8 +90,7 @@ class Addition(wiring.Component):
         products = []
         for side in SIDES:
             rest = self._rest(m, side)
-            scale = Product(c.act_bits + 1, ADD_MULTIPLIER_BITS, in_luts=lanes_in_luts(c))
-            m.submodules[f"{side}_scale"] = scale
+            m.submodules[f"{side}_scale"] = scale = summand_factor(c).make()
             m.d.comb += [scale.a.eq(rest), scale.b.eq(self.summands[f"{side}_multiplier"])]
             products.append(scale.product)
         total = register(m, products[0] + products[1], "total")

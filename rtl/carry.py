@@ -50,6 +50,11 @@ def a_masked(a: Any, b: Any) -> Any:
     return a & b
 
 
+def a_inverted(a: Any, b: Any) -> Any:
+    """The first operand is ``~a`` where ``b`` is set, else ``a``."""
+    return a ^ b
+
+
 def is_less(m: Module, a: Value, b: Value, name: str) -> Value:
     """Whether the signed number ``a`` is less than ``b``; combinational, one carry chain."""
     bits = max(len(a), len(b)) + 1

@@ -5,6 +5,7 @@ from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from accel.spec.link import CRC_BYTES, END, ESC, ESC_END, ESC_ESC, HEADER_BYTES
+from rtl.pick import chosen
 from rtl.ram import Ram
 
 #: Command, space, address and, in a READ, the word count.
@@ -161,7 +162,7 @@ class FrameSender(wiring.Component):
                     with m.If(last):
                         m.next = "CRC"
             with m.State("CRC"):
-                load(crc.crc.word_select(position, 8))
+                load(chosen([crc.crc[8 * index:][:8] for index in range(CRC_BYTES)], position))
                 m.d.sync += last.eq(position == CRC_BYTES - 1)
                 m.next = "CRC BYTE"
             with m.State("CRC BYTE"):

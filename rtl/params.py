@@ -11,9 +11,12 @@ from rtl.register import LocalRegister
 
 
 def param_layout(config: AccelConfig) -> data.StructLayout:
-    """What the requantizer needs to know of one channel."""
+    """What the requantizer needs to know of one channel: `link.param_code`.
+
+    ``multiplier`` is a code, and has no bits where there is but one.
+    """
     return data.StructLayout({"bias": signed(config.acc_bits),
-                              "multiplier": config.multiplier_bits, "shift": SHIFT_BITS})
+                              "multiplier": config.scales.code_bits, "shift": SHIFT_BITS})
 
 
 class ParamFeed(wiring.Component):

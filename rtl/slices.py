@@ -6,5 +6,5 @@ DSP_LANES = 4
 
 
 def lanes_in_luts(config: AccelConfig) -> bool:
-    """Whether the vector unit's lanes multiply in carry chains."""
-    return config.vector_lanes > DSP_LANES
+    """Whether the vector unit's lanes need no slices: they have carry chains, or only shift."""
+    return config.scale_terms > 0 or config.vector_lanes > DSP_LANES

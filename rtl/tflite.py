@@ -148,11 +148,11 @@ class TfliteAddition(Addition):
                 "rounding": (rounding, {"add_shift": SHIFT_BITS})}
 
     @staticmethod
-    def drive(m: Module, constants: data.View, current: data.View) -> None:
+    def drive(m: Module, config: AccelConfig, constants: data.View, current: data.View) -> None:
         """Take the constants from an instruction; one that does not add changes nothing."""
         # half of the own code with its fraction, then what is left of that fraction taken away
         half, least = 1 << (TFLITE_MULTIPLIER_BITS - 1), TFLITE_MULTIPLIER_BITS
-        drive_summands(m, constants.summands, current, half)
+        drive_summands(m, config, constants.summands, current, half)
         m.d.comb += [constants[name].eq(Mux(current.add, current[name], unchanged))
                      for name, unchanged in (
                          ("own_shift", least), ("other_shift", least), ("add_multiplier", half),

@@ -145,7 +145,7 @@ class VectorUnit(wiring.Component):
         m.d.comb += [wave.first.eq(first), wave.i.half.eq(half),
                      *(wave.i[name].eq(current[name]) for name in same)]
         if c.residual:
-            scaling(c).addition.drive(m, wave.i, current)
+            scaling(c).addition.drive(m, c, wave.i, current)
             m.d.comb += wave.i.add_zero_point.eq(Mux(current.add, current.add_zero_point, 0))
         return wave
 

@@ -16,6 +16,7 @@ from accel.graph import Activation, Add, Graph, Tensor
 from accel.spec.array import ArraySpec
 from accel.spec.cells import OFF, Operation
 from accel.spec.config import AccelConfig
+from accel.spec.link import param_code
 from accel.spec.numerics import (
     ADD_MAX_SHIFT,
     ADD_MULTIPLIER_BITS,
@@ -23,6 +24,7 @@ from accel.spec.numerics import (
     TFLITE_MULTIPLIER_BITS,
     limits,
 )
+from accel.spec.scales import FRACTION_BITS
 from rtl.activation import ActivationUnit
 from rtl.adder import SIDES
 from rtl.array import SystolicArray
@@ -255,32 +257,57 @@ def _totals(config: AccelConfig, count: int, generator: torch.Generator,
     acc[count // 2:] = torch.randint(-1 << 14, 1 << 14, (count - count // 2,), generator=generator)
     bias = _extremes(low, high, count, generator).roll(37)
     bias[count // 2:] = 0
-    most = (1 << config.multiplier_bits) - 1
-    multiplier = _extremes(0, most, count, generator).roll(11)
-    multiplier[-count // 4:] = (most + 1) // 2      # powers of two: exact ties
+    multiplier = _multipliers(config, count, generator)
+    bias[multiplier < 0] = bias[multiplier < 0].clamp(min=low + 2)     # as it must be stored
     tflite = config.rounding == "tflite"
     shift = torch.randint(1, (1 << SHIFT_BITS) - tflite, (count,), generator=generator)
-    shift[count // 2:] = config.multiplier_bits + torch.randint(
+    shift[count // 2:] = config.scales.magnitude_bits + torch.randint(
         -2, 9, (count - count // 2,), generator=generator)
     # a left shift has no bits for more
     left = (TFLITE_MULTIPLIER_BITS - shift).clamp(min=0) * tflite
     return acc >> left, bias >> left, multiplier, shift
 
 
+def _multipliers(config: AccelConfig, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Legal multipliers: extremes, random ones, and at the end powers of two, for exact ties."""
+    scales = config.scales
+    one, most = 1 << (scales.magnitude_bits - 1), (1 << scales.magnitude_bits) - 1
+    if scales.terms:
+        known = sorted({sign * value for value in scales.codes for sign in (1, -scales.signed)
+                        if sign})
+        pick = _extremes(0, len(known) - 1, count, generator)
+        multiplier = torch.tensor(known)[pick].roll(11)
+    else:
+        multiplier = _extremes(-most * scales.signed, most, count, generator).roll(11)
+    multiplier[-count // 4:] = one
+    if scales.signed:
+        multiplier[-count // 8:] = -one
+    return multiplier
+
+
+def stored(config: AccelConfig, bias: int, multiplier: int, shift: int) -> dict[str, int]:
+    """What the requantizer's ports get of a channel: `link.param_code`, in its parts."""
+    code, bits = param_code(config, bias, multiplier, shift), config.scales.code_bits
+    parts = {"bias": code % (1 << config.acc_bits),
+             "multiplier": (code >> config.acc_bits) % (1 << bits),
+             "shift": code >> (config.acc_bits + bits)}
+    return {name: part for name, part in parts.items() if name != "multiplier" or bits}
+
+
 def _requantizer(config: AccelConfig) -> UnitCheck:
     """Totals, multipliers and shifts at their extremes and around every rounding tie."""
     generator, kind = torch.Generator().manual_seed(3), scaling(config).requantizer
     inputs: dict[str, Words] = {name: [] for name in
-                                ("acc", "bias", "multiplier", "shift", "zero_point")}
+                                ("acc", *stored(config, 0, 1 << FRACTION_BITS, 1), "zero_point")}
     expected: Expected = [None] * kind.latency_of(config)
     for zero_point in (*limits(config.act_bits), -1, 0):
         acc, bias, multiplier, shift = _totals(config, 1024, generator)
         out = golden.requantize(acc + bias, multiplier, shift, zero_point, config.act_bits,
                                 config.rounding)
         inputs["acc"] += _unsigned(acc, config.acc_bits)
-        inputs["bias"] += _unsigned(bias, config.acc_bits)
-        inputs["multiplier"] += multiplier.tolist()
-        inputs["shift"] += shift.tolist()
+        for param in zip(bias.tolist(), multiplier.tolist(), shift.tolist(), strict=True):
+            for name, word in stored(config, *param).items():
+                inputs[name].append(word)
         inputs["zero_point"] += [zero_point % (1 << config.act_bits)] * len(acc)
         expected += _unsigned(out, config.act_bits)
     cycles = len(inputs["acc"])
@@ -308,10 +335,9 @@ def _lane(config: AccelConfig) -> UnitCheck:
         code, constants = _behind_scaling(block, function, code, other, zero_point, config)
         first = torch.rand(count, generator=generator) < 0.5
         first[0] = True
-        params = [dict(zip(("bias", "multiplier", "shift"), values, strict=True)) for values in zip(
-            bias.tolist(), multiplier.tolist(), shift.tolist(), strict=True)]
+        params = zip(bias.tolist(), multiplier.tolist(), shift.tolist(), strict=True)
         words = {"acc": _unsigned(acc, config.acc_bits), "window_first": first.long().tolist(),
-                 "param": [_bits(component.param, param) for param in params],
+                 "param": [param_code(config, *param) for param in params],
                  "other": _unsigned(other, config.act_bits)}
         for name, stage in stages.items():
             inputs[name] += [0] * stage + words[name] + [0] * (latency - stage)
@@ -336,7 +362,8 @@ def _behind_scaling(block: int, function: str, code: torch.Tensor, other: torch.
     constants = {"zero_point": zero_point, "low": low, "high": high, "activation": position}
     code = _function(function, code, zero_point, config)
     if config.residual:
-        f = (_tflite_sum if config.rounding == "tflite" else _single_sum)(block, config)
+        f = (_tflite_sum if config.rounding == "tflite" else
+             _shifted_sum if config.scale_terms else _single_sum)(block, config)
         own, rest = (Tensor(side, (1, 1, len(code)), 1.0, f[f"{side}_zero_point"])
                      for side in SIDES)
         node = Add("sum", (own, rest), Tensor("sum", own.shape, 1.0, f["add_zero_point"]),
@@ -344,7 +371,9 @@ def _behind_scaling(block: int, function: str, code: torch.Tensor, other: torch.
                    (f.get("own_shift", 0), f.get("other_shift", 0)), f.get("add_multiplier", 1),
                    f["add_shift"])
         code = golden.compute(node, [code, other], config)
-        constants |= {**f, "drop": f["add_shift"] - 1}
+        codes = {name: config.scales.encode_summand(f[name])
+                 for name in ("own_multiplier", "other_multiplier")}
+        constants |= {**f, **codes, "drop": f["add_shift"] - 1}
     return code.clamp(low, high), constants
 
 
@@ -369,6 +398,16 @@ def _single_sum(block: int, config: AccelConfig) -> dict[str, int]:
         (0, 0, 2, 0, 1, 0), (low, high, most, most, 17, low), (high, low, most, most, 16, high),
         (1, -2, 1 << 15, 1 << 14, 16, -1), (0, 0, most, 1, ADD_MAX_SHIFT, 0),
         (low, low, 3, 5, 1, 0))[block % 6]
+    return {"own_zero_point": own, "other_zero_point": other, "own_multiplier": one,
+            "other_multiplier": two, "add_shift": shift, "add_zero_point": zero_point}
+
+
+def _shifted_sum(block: int, config: AccelConfig) -> dict[str, int]:
+    """Fields of an addition whose summands are shifted."""
+    low, high = limits(config.act_bits)
+    own, other, one, two, shift, zero_point = (
+        (0, 0, 2, 0, 1, 0), (low, high, 128, 128, 8, low), (high, low, 128, 64, 7, high),
+        (1, -2, 8, 1, 4, -1), (0, 0, 0, 128, ADD_MAX_SHIFT, 0), (low, low, 1, 4, 1, 0))[block % 6]
     return {"own_zero_point": own, "other_zero_point": other, "own_multiplier": one,
             "other_multiplier": two, "add_shift": shift, "add_zero_point": zero_point}
 

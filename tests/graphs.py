@@ -1,4 +1,5 @@
 """Small integer graphs for tests: random numbers, but every shape and range chosen to hurt."""
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from accel.graph import (
 )
 from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
-from accel.spec.numerics import add_factors, fixed_multiplier, limits
+from accel.spec.numerics import limits
 from accel.spec.tables import ActivationSpec
 
 Pair = tuple[int, int]
@@ -80,13 +81,9 @@ def images(config: AccelConfig, shape: tuple[int, int, int], count: int, seed: i
 
 def _conv(config: AccelConfig, source: Tensor, layer: Layer, name: str,
           rng: np.random.Generator) -> Conv2d:
-    shape = (layer.channels, source.shape[0], *layer.kernel)
-    weight = rng.choice(np.array(config.cell_spec.weights), shape)
-    spread = np.sqrt((weight ** 2).sum(axis=(1, 2, 3))) * (1 << (config.act_bits - 1)) + 1
-    bias = rng.integers(-(spread.astype(np.int64)), spread.astype(np.int64) + 1)
-    scales = (1 << (config.act_bits - 1)) / spread * rng.uniform(0.2, 3, layer.channels)
-    multiplier, shift = zip(*(fixed_multiplier(float(scale), config.multiplier_bits)
-                              for scale in scales), strict=True)
+    operation = _any_operation(config, rng)
+    weight, bias, multiplier, shift = _numbers(
+        config, rng, (layer.channels, source.shape[0], *layer.kernel), operation)
     size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(
         source.shape[1:], layer.kernel, layer.stride, layer.padding, strict=True)]
     spec = next((s for s in config.activation_specs if s.function == layer.activation), None)
@@ -95,9 +92,38 @@ def _conv(config: AccelConfig, source: Tensor, layer: Layer, name: str,
     output = Tensor(f"{name}_out", (layer.channels, size[0], size[1]),
                     2.0 ** -spec.in_frac if tabled and spec else 0.25,
                     0 if tabled else int(rng.integers(low, high + 1)))
-    return Conv2d(name, source, output, weight.astype(np.int64), bias,
-                  np.array(multiplier, np.int64), np.array(shift, np.int64), layer.stride,
-                  (*layer.padding, *layer.padding))
+    return Conv2d(name, source, output, weight, bias, multiplier, shift, layer.stride,
+                  (*layer.padding, *layer.padding), operation=operation)
+
+
+def _any_operation(config: AccelConfig, rng: np.random.Generator) -> Operation:
+    operations = config.cell_spec.operations
+    return operations[int(rng.integers(len(operations)))] if len(operations) > 1 else operations[0]
+
+
+def _numbers(config: AccelConfig, rng: np.random.Generator, shape: tuple[int, ...],
+             operation: Operation) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Weights of ``shape``, biases, multipliers and shifts that use the output's range."""
+    half, channels, taps = 1 << (config.act_bits - 1), shape[0], math.prod(shape[1:])
+    members = np.array(config.cell_spec.weights_of(operation))
+    weight = rng.choice(members, shape).astype(np.int64)
+    spread = np.sqrt((weight ** 2).sum(axis=(1, 2, 3))) * half + 1
+    bias = rng.integers(-spread.astype(np.int64), spread.astype(np.int64) + 1)
+    if operation is Operation.DISTANCE:     # centred on a sum of distances, less spread than one
+        bias = rng.integers(taps * half // 2, taps * half, channels)
+        spread = np.sqrt(taps) * half * rng.uniform(0.5, 1, channels) + 1
+    factors = half / spread * rng.uniform(0.2, 3, channels)
+    if config.scales.signed:
+        factors *= rng.choice([-1, 1], channels)
+    multiplier, shift = factors_of(config, factors)
+    return weight, bias, multiplier, shift
+
+
+def factors_of(config: AccelConfig, factors: npt.NDArray[np.float64]) -> tuple[IntArray, IntArray]:
+    """Multiplier and shift of each factor; none is above what every configuration has."""
+    pairs = [config.scales.nearest(float(f)) for f in np.clip(factors, -16, 16)]
+    multiplier, shift = np.array(pairs, np.int64).T
+    return multiplier, shift
 
 
 def _activated(config: AccelConfig, tensor: Tensor, function: str, name: str) -> Tensor:
@@ -128,20 +154,16 @@ class Builder:
              padding: Padding = NO_PADDING, dilation: Pair = (1, 1), groups: int = 1,
              into: str | None = None, like: Tensor | None = None) -> Tensor:
         """A convolution; ``into`` a table activation's input format, or quantized ``like`` it."""
-        cell, bits = self.config.cell_spec, self.config.act_bits
-        weight = self.rng.choice(np.array(cell.weights_of(Operation.PRODUCT)),
-                                 (channels, x.shape[0] // groups, *kernel)).astype(np.int64)
-        spread = np.sqrt((weight ** 2).sum(axis=(1, 2, 3))) * (1 << (bits - 1)) + 1
-        bias = self.rng.integers(-spread.astype(np.int64), spread.astype(np.int64) + 1)
-        factors = (1 << (bits - 1)) / spread * self.rng.uniform(0.2, 3, channels)
+        operation = _any_operation(self.config, self.rng)
+        weight, bias, multiplier, shift = _numbers(
+            self.config, self.rng, (channels, x.shape[0] // groups, *kernel), operation)
         extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
         shape = channels, *self._size(x, extent, stride, padding)
         form = ((like.scale, like.zero_point) if like else
                 (0.25, self._code()) if into is None else (2.0 ** -self._spec(into).in_frac, 0))
         output = self._tensor("conv", shape, *form)
-        multiplier, shift = self._factors(factors)
         return self._add(Conv2d(output.name, x, output, weight, bias, multiplier, shift, stride,
-                                padding, dilation, groups))
+                                padding, dilation, groups, operation=operation))
 
     def depthwise(self, x: Tensor, kernel: Pair, **options: Any) -> Tensor:
         """A convolution of each channel by itself."""
@@ -152,8 +174,9 @@ class Builder:
         kernel = kernel or x.shape[1:]
         count, channels = kernel[0] * kernel[1], x.shape[0]
         shape = channels, *self._size(x, kernel, kernel, NO_PADDING)
-        output = self._tensor("mean", shape, x.scale * 0.6, self._code())
-        multiplier, shift = self._factors(np.full(channels, 1 / 0.6 / count))
+        smaller = 0.5 if self.config.scale_terms else 0.6
+        output = self._tensor("mean", shape, x.scale * smaller, self._code())
+        multiplier, shift = factors_of(self.config, np.full(channels, 1 / smaller / count))
         return self._add(Conv2d(
             output.name, x, output, np.ones((channels, 1, *kernel), np.int64),
             np.full(channels, -x.zero_point * count, np.int64), multiplier, shift, kernel,
@@ -161,9 +184,10 @@ class Builder:
 
     def add(self, one: Tensor, two: Tensor) -> Tensor:
         """A sum."""
-        output = self._tensor("add", one.shape, 1.3 * max(one.scale, two.scale), self._code())
-        return self._add(Add(output.name, (one, two), output, *add_factors(
-            (one.scale, two.scale), output.scale, self.config.rounding)))
+        larger = 2 if self.config.scale_terms else 1.3
+        output = self._tensor("add", one.shape, larger * max(one.scale, two.scale), self._code())
+        return self._add(Add(output.name, (one, two), output, *self.config.scales.add_factors(
+            (one.scale, two.scale), output.scale)))
 
     def concat(self, *parts: Tensor) -> Tensor:
         """Channels one after the other; all must have the first part's quantization."""
@@ -204,11 +228,6 @@ class Builder:
 
     def _spec(self, function: str) -> ActivationSpec:
         return next(s for s in self.config.activation_specs if s.function == function)
-
-    def _factors(self, factors: npt.NDArray[np.float64]) -> tuple[IntArray, IntArray]:
-        pairs = [fixed_multiplier(float(f), self.config.multiplier_bits) for f in factors]
-        multiplier, shift = np.array(pairs, np.int64).T
-        return multiplier, shift
 
     @staticmethod
     def _size(x: Tensor, extent: Sequence[int], stride: Pair, padding: Padding) -> Iterator[int]:

@@ -13,6 +13,7 @@ from accel.circuits.store import truth_table
 from accel.spec import numerics
 from accel.spec.config import AccelConfig
 from accel.spec.isa import TOKENS, Instruction, Isa, Opcode
+from accel.spec.link import param_code
 from accel.spec.numerics import limits
 from rtl.accumulator import AccumulatorColumn
 from rtl.arith import delay, register
@@ -60,7 +61,10 @@ class Bench(wiring.Component):
 
 @dataclass
 class Machine:
-    """What an instruction works on, and what it means."""
+    """What an instruction works on, and what it means.
+
+    Multipliers of ``params`` are numbers, those in an instruction codes.
+    """
 
     config: AccelConfig
     sums: np.ndarray
@@ -73,12 +77,14 @@ class Machine:
         extreme = limits(config.acc_bits)
         sums = rng.integers(-1 << 13, 1 << 13, (config.acc_depth, config.cols))
         sums[::7, ::2], sums[3::7, ::2] = extreme
-        params = np.stack([
-            rng.integers(-1 << 12, 1 << 12, (config.param_depth, config.param_lanes)),
-            rng.integers(0, 1 << config.multiplier_bits, (config.param_depth,
-                                                          config.param_lanes)),
-            rng.integers(1, 10, (config.param_depth, config.param_lanes))
-            + config.multiplier_bits], axis=2)
+        scales, shape = config.scales, (config.param_depth, config.param_lanes)
+        bias = rng.integers(-1 << 12, 1 << 12, shape)
+        multiplier = (rng.choice(list(scales.codes), shape) if scales.terms
+                      else rng.integers(0, 1 << scales.magnitude_bits, shape))
+        if scales.signed:
+            multiplier *= rng.choice([-1, 1], shape)
+        shift = rng.integers(1, 10, shape) + scales.magnitude_bits
+        params = np.stack([bias, multiplier, shift], axis=2)
         out = rng.integers(*limits(config.act_bits), (config.out_depth, config.word_lanes),
                            endpoint=True)
         return cls(config, sums, params, out)
@@ -123,7 +129,8 @@ class Machine:
             other = int(self.out[(f["add_base"] + place) % c.out_depth, channel])
             code = numerics.add(
                 (code, other), (f["own_zero_point"], f["other_zero_point"]),
-                (f["own_multiplier"], f["other_multiplier"]),
+                (c.scales.decode_summand(f["own_multiplier"]),
+                 c.scales.decode_summand(f["other_multiplier"])),
                 (f.get("own_shift", 0), f.get("other_shift", 0)), f.get("add_multiplier", 1),
                 f["add_shift"], f["add_zero_point"], c.act_bits, c.rounding)
         return max(f["low"], min(f["high"], code))
@@ -176,8 +183,12 @@ def any_vector(config: AccelConfig, rng: random.Random) -> Instruction:
 
 def _any_factors(config: AccelConfig, rng: random.Random) -> dict[str, int]:
     """What an addition multiplies and divides by."""
-    bits = (numerics.ADD_MULTIPLIER_BITS if config.rounding == "single"
-            else config.multiplier_bits)
+    if config.scale_terms:
+        powers = [0, *(1 << exponent for exponent in range(8))]
+        return {"own_multiplier": config.scales.encode_summand(rng.choice(powers)),
+                "other_multiplier": config.scales.encode_summand(rng.choice(powers)),
+                "add_shift": rng.choice((1, 5, 6, 7, 8, 9, 40))}
+    bits = config.scales.summand_bits
     most = (1 << bits) - 1
     factors = {"own_multiplier": rng.choice((most, 1 << (bits - 1), rng.randint(0, most))),
                "other_multiplier": rng.choice((most, 1 << (bits - 2), rng.randint(0, most)))}
@@ -192,7 +203,8 @@ def _any_factors(config: AccelConfig, rng: random.Random) -> dict[str, int]:
 def halves(config: AccelConfig) -> dict[str, int]:
     """Fields of an addition that takes the mean of both summands."""
     if config.rounding == "single":
-        return {"own_multiplier": 1 << 15, "other_multiplier": 1 << 15, "add_shift": 16}
+        half = config.scales.encode_summand(1 << 7)
+        return {"own_multiplier": half, "other_multiplier": half, "add_shift": 8}
     one = 1 << 30
     return {"own_multiplier": one, "other_multiplier": one, "own_shift": 31, "other_shift": 31,
             "add_multiplier": one, "add_shift": 50}
@@ -232,9 +244,8 @@ def execute(machine: Machine, instructions: Sequence[Instruction], *, seed: int 
             ctx.set(dut.param_address, address)
             ctx.set(dut.param_write, 1)
             for lane, (bias, multiplier, shift) in enumerate(lanes):
-                ctx.set(dut.param_data[lane].bias, bias)
-                ctx.set(dut.param_data[lane].multiplier, multiplier)
-                ctx.set(dut.param_data[lane].shift, shift)
+                ctx.set(dut.param_data[lane].as_value(),
+                        param_code(c, bias, multiplier, shift))
             await ctx.tick()
         ctx.set(dut.param_write, 0)
         await pysim.send(ctx, dut.load, ({"address": n, "data": word}

@@ -1,13 +1,10 @@
 """Runs the search of ``search_cpp``, which is compiled once."""
-import hashlib
-import os
 import subprocess
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from accel.circuits.network import WIDTH, Lut, Network
-from accel.files import BUILD
+from accel.compiled import CompilerError, compiled
 from accel.spec.errors import InputError
 from accel.spec.relation import Relation
 
@@ -74,21 +71,11 @@ def search(start: Network, relation: Relation, *, steps: int, seed: int, levels:
 
 def _program() -> str:
     """The compiled search."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir())))
-    program = BUILD / "circuits" / f"search-{digest.hexdigest()[:16]}"
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        partial = program.with_name(f"{program.name}.{os.getpid()}-{threading.get_ident()}.partial")
-        try:
-            done = subprocess.run(["g++", "-O3", "-std=c++17", "-o", partial,
-                                   SOURCES / "main.cpp"],
-                                  capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            raise SearchError("g++ not found: the circuit search is compiled with it") from None
-        if done.returncode:
-            raise SearchError(f"g++ cannot compile {SOURCES}: {done.stderr.splitlines()[0]}")
-        partial.replace(program)
-    return str(program)
+    try:
+        return str(compiled(SOURCES / "main.cpp", "circuits/search", ("-O3", "-std=c++17"),
+                            parts=sorted(SOURCES.iterdir())))
+    except CompilerError as error:
+        raise SearchError(f"{error}: the circuit search is compiled with it") from None
 
 
 def _width(prices: tuple[int, ...]) -> int:

@@ -85,7 +85,7 @@ def fine_tune(network: nn.Sequential, digits: Digits, epochs: int, seed: int,
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fit(network, digits, epochs, FINE_TUNE_RATE, _forward, advance)
+        fit(network, digits, epochs, FINE_TUNE_RATE, _forward, lambda _: advance())
 
 
 def _forward(network: nn.Sequential, x: Tensor) -> tuple[Tensor, list[Tensor]]:

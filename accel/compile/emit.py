@@ -13,8 +13,10 @@ from accel.compile.stages import Stage
 from accel.compile.weights import Piece, WeightStream
 from accel.graph import IntArray
 from accel.program import Layout
+from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Field, Instruction, Isa, Opcode, Target
+from accel.spec.scales import Scales
 
 #: Words of one LOAD, about.
 LOAD_WORDS = 128
@@ -245,7 +247,7 @@ class _Emitter:
             acc_base=acc_base, acc_group_stride=positions if block.groups > 1 else 0,
             accumulate=int(block.tiles.start > 0),
             **({"depthwise": int(plan.taps.by_lane)} if c.depthwise else {}),
-            **({"distance": 0} if c.array.switched else {}))
+            **({"distance": int(conv.operation is Operation.DISTANCE)} if c.array.switched else {}))
         self.act.read(step, index, self._words_read(job, block, step.instruction.fields))
         self.tiles.read(step, index, (weight_base + np.arange(
             count * block.groups)) % c.weight_depth)
@@ -297,7 +299,7 @@ class _Emitter:
             activation=functions.index(stage.activation) + 1 if stage.activation else 0,
             zero_point=stage.conv.output.zero_point if offset is None else offset,
             low=stage.low, high=stage.high,
-            **(_sum_fields(stage, out_base, self.vector_fields) if c.residual
+            **(_sum_fields(stage, out_base, self.vector_fields, c.scales) if c.residual
                else {}))
         self.acc.read(step, index, acc["acc_base"] + np.arange(
             acc["rows"] * acc["cols"] * block.groups))
@@ -325,14 +327,16 @@ def _room(following: int, words: int, depth: int) -> int:
     return following if following + words <= depth else 0
 
 
-def _sum_fields(stage: Stage, out_base: int, fields: Sequence[Field]) -> dict[str, int]:
+def _sum_fields(stage: Stage, out_base: int, fields: Sequence[Field], scales: Scales,
+                ) -> dict[str, int]:
     """The addition's fields among those of VECTOR; zeros where nothing is added."""
     names = [field.name for field in fields]
     names = names[names.index("add"):]
     node = stage.add
     if node is None:
         return dict.fromkeys(names, 0)
-    (own, other), (own_factor, other_factor) = node.inputs, node.multipliers
+    (own, other), (own_factor, other_factor) = (
+        node.inputs, map(scales.encode_summand, node.multipliers))
     values = {"add": 1, "add_base": out_base, "own_zero_point": own.zero_point,
               "own_multiplier": own_factor, "own_shift": node.shifts[0],
               "other_zero_point": other.zero_point, "other_multiplier": other_factor,

@@ -20,7 +20,7 @@ from accel.graph import (
 )
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
-from accel.spec.numerics import fixed_multiplier, limits
+from accel.spec.numerics import limits
 
 
 class CompileError(InputError):
@@ -217,7 +217,7 @@ def _own_first(node: Add, own: int) -> Add:
 def packing(tensor: Tensor, name: str, config: AccelConfig) -> Conv2d:
     """A 1 x 1 convolution that copies every channel of ``tensor`` by itself."""
     channels = tensor.shape[0]
-    multiplier, shift = fixed_multiplier(1.0, config.multiplier_bits)
+    multiplier, shift = config.scales.nearest(1.0)
     return Conv2d(f"{name}.packing", tensor, replace(tensor, name=f"{name}.packed"),
                   np.eye(channels, dtype=np.int64)[:, :, None, None],
                   np.full(channels, -tensor.zero_point, np.int64),
@@ -229,7 +229,7 @@ def copy_of(tensor: Tensor, name: str, padding: Padding, config: AccelConfig) ->
     channels, height, width = tensor.shape
     top, left, bottom, right = padding
     shape = (channels, height + top + bottom, width + left + right)
-    multiplier, shift = fixed_multiplier(1.0, config.multiplier_bits)
+    multiplier, shift = config.scales.nearest(1.0)
     return Conv2d(f"{name}.copy", tensor, replace(tensor, name=f"{name}.copy", shape=shape),
                   np.ones((channels, 1, 1, 1), np.int64),
                   np.full(channels, -tensor.zero_point, np.int64),

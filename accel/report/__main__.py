@@ -13,6 +13,9 @@ REPORTS = {
     "area": "LUTs, registers, multipliers and memory on ECP5; gates of a standard-cell chip",
     "accuracy": "LeNet-5 on the digits with circuits for its activations, as it is and trained on",
     "activations": "activation circuits: LUTs, levels, area, delay, error and proof",
+    "compare": "networks on their arrays side by side: size, clock, speed, energy, accuracy",
+    "energy": "energy per inference by published figures: operations, and traffic of the program",
+    "shiftadd": "accuracy of a network for digits and of its relatives that do not multiply",
     "layers": "cycles, utilisation and traffic of a network, layer by layer",
     "timing": "clock, size and throughput of arrays after place and route, mapped and inferred"}
 

@@ -25,6 +25,11 @@ SHIFTADD_EXPONENT_BITS = 3
 OFF = 0
 
 
+def cells_for(operation: Operation) -> tuple[str, ...]:
+    """The kinds of cell that compute ``operation``."""
+    return tuple(kind for kind, operations in OPERATIONS.items() if operation in operations)
+
+
 @dataclass(frozen=True)
 class CellSpec:
     """One cell kind at one weight width.

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from accel.spec.array import ArraySpec, band_faults, depthwise_faults, multiplier_faults
-from accel.spec.cells import WEIGHT_BITS, CellSpec
+from accel.spec.cells import WEIGHT_BITS, CellSpec, Operation
 from accel.spec.errors import InputError
-from accel.spec.numerics import ROUNDINGS, multiplier_bits
+from accel.spec.numerics import ROUNDINGS
+from accel.spec.scales import MAX_TERMS, Scales
 from accel.spec.tables import ActivationSpec
 
 #: The widest that TensorFlow Lite's kernels have, in bits: an activation, an accumulator.
@@ -27,7 +28,7 @@ RINGS = ("act_depth", "weight_depth", "offset_depth", "acc_depth", "param_depth"
 
 LIMITS = {
     "rows": (1, 64), "cols": (1, 64), "band_rows": (1, 64), "band_cols": (1, 64),
-    "act_bits": (2, 16), "acc_bits": (8, 40),
+    "act_bits": (2, 16), "acc_bits": (8, 40), "scale_terms": (0, MAX_TERMS),
     "act_depth": (2, 65536), "weight_depth": (2, 65536), "acc_depth": (2, 65536),
     "offset_depth": (2, 65536), "out_depth": (2, 65536), "mem_depth": (2, 1 << 24),
     "param_depth": (2, 65536), "instruction_depth": (2, 65536), "vector_lanes": (1, 64),
@@ -56,6 +57,7 @@ class AccelConfig:
     depthwise: bool               # columns can take activation streams of their own
     residual: bool                # the vector unit can add two tensors
     rounding: str                 # of the requantizer: single | tflite (`numerics.requantize`)
+    scale_terms: int              # powers of two in a multiplier; 0: multiply (`scales.Scales`)
     act_depth: int                # activation scratchpad: words of `word_lanes` activations
     weight_depth: int             # weight scratchpad: tiles of `rows` x `cols` weights
     offset_depth: int             # offset memory: words of one address offset per row
@@ -86,6 +88,11 @@ class AccelConfig:
             faults += [f"{name} must be at most {most} with tflite rounding, not {value}; "
                        f"nearest: {most}" for name, most in TFLITE_LIMITS.items()
                        if name not in alone and (value := getattr(self, name)) > most]
+            if "scale_terms" not in alone and self.scale_terms:
+                faults.append("scale_terms must be 0 with tflite rounding, which multiplies, not "
+                              f"{self.scale_terms}; nearest: 0")
+            if self.cell == "add":      # whose sums are all negative
+                faults.append("cell must be mac, shift or shiftadd with tflite rounding, not 'add'")
         if not alone.keys() & {"cell", "weight_bits", "act_bits"}:
             faults += multiplier_faults(self.multiplier, self.cell_spec, self.act_bits)
         if not alone.keys() & {"cell", "weight_bits", "depthwise"}:
@@ -144,10 +151,11 @@ class AccelConfig:
                          band_cols=self.band_cols, multiplier=self.multiplier,
                          depthwise=self.depthwise)
 
-    @property
-    def multiplier_bits(self) -> int:
-        """Width of a requantizer multiplier, unsigned."""
-        return multiplier_bits(self.rounding)
+    @cached_property
+    def scales(self) -> Scales:
+        """What requantizers and additions can multiply by."""
+        signed = Operation.DISTANCE in self.cell_spec.operations and self.rounding == "single"
+        return Scales(self.scale_terms, signed, self.rounding)
 
     @property
     def row_slots(self) -> int:

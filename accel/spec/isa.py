@@ -13,7 +13,7 @@ from enum import IntEnum
 from functools import cached_property
 
 from accel.spec.config import AccelConfig
-from accel.spec.numerics import ADD_MULTIPLIER_BITS, SHIFT_BITS
+from accel.spec.numerics import SHIFT_BITS, TFLITE_MULTIPLIER_BITS
 
 
 class Opcode(IntEnum):
@@ -199,17 +199,18 @@ class Isa:
         """Fields of the addition: `numerics.add` of the result and a word already there."""
         c = self.config
         tflite = c.rounding == "tflite"
-        bits = c.multiplier_bits if tflite else ADD_MULTIPLIER_BITS
         yield Field("add", 1, doc="add what the output scratchpad holds at `add_base`")
         yield Field("add_base", _width(c.out_depth - 1),
                     doc="first word to add; strides are those of the output")
         for side in ("own", "other"):
             yield Field(f"{side}_zero_point", c.act_bits, signed=True, doc=f"of the {side} summand")
-            yield Field(f"{side}_multiplier", bits, doc=f"of the {side} summand")
+            yield Field(f"{side}_multiplier", c.scales.summand_bits,
+                        doc=f"of the {side} summand" + ", a bit on top of an exponent of two"
+                        * (c.scale_terms > 0))
             if tflite:
                 yield Field(f"{side}_shift", SHIFT_BITS, doc=f"of the {side} summand")
         if tflite:
-            yield Field("add_multiplier", bits, doc="of the sum")
+            yield Field("add_multiplier", TFLITE_MULTIPLIER_BITS, doc="of the sum")
         yield Field("add_shift", SHIFT_BITS, doc="of the sum")
         yield Field("add_zero_point", c.act_bits, signed=True, doc="of the sum")
 

@@ -99,11 +99,35 @@ def space_shape(config: AccelConfig, space: Space) -> tuple[int, int]:
         Space.WEIGHT: (config.weight_depth * config.row_slots, config.cols * config.weight_bits),
         # what each row adds to every activation address of a tile, row 0 in the low bits
         Space.OFFSET: (config.offset_depth, config.rows * offset_bits(config)),
-        # `param_lanes` times (bias, multiplier, shift), each from the low bit up
-        Space.PARAM: (config.param_depth, config.param_lanes
-                      * (config.acc_bits + config.multiplier_bits + SHIFT_BITS)),
+        # `param_lanes` times what `param_code` says of a channel, from the low bit up
+        Space.PARAM: (config.param_depth, config.param_lanes * param_bits(config)),
         Space.MEMORY: (config.mem_depth, config.mem_bits),
     }[space]
+
+
+def param_bits(config: AccelConfig) -> int:
+    """Width of what a requantizer needs to know of one channel, in bits."""
+    return config.acc_bits + config.scales.code_bits + SHIFT_BITS
+
+
+def param_code(config: AccelConfig, bias: int, multiplier: int, shift: int) -> int:
+    """From the low bit up: bias, code of the multiplier (`Scales.encode`) and shift.
+
+    The hardware inverts the accumulator of a negative multiplier before it adds the bias, so the
+    bias is stored such that this negates the sum: ``~acc + (1 - bias) == -(acc + bias)``.
+    """
+    stored = 1 - bias if multiplier < 0 else bias
+    return (stored % (1 << config.acc_bits) | config.scales.encode(multiplier) << config.acc_bits
+            | shift << (config.acc_bits + config.scales.code_bits))
+
+
+def param_of(config: AccelConfig, code: int) -> tuple[int, int, int]:
+    """Bias, multiplier and shift, the inverse of `param_code`."""
+    stored = code & ((1 << config.acc_bits) - 1)
+    stored -= (stored >> (config.acc_bits - 1)) << config.acc_bits
+    code >>= config.acc_bits
+    multiplier = config.scales.decode(code & ((1 << config.scales.code_bits) - 1))
+    return 1 - stored if multiplier < 0 else stored, multiplier, code >> config.scales.code_bits
 
 
 def word_bytes(config: AccelConfig, space: Space) -> int:

@@ -14,7 +14,7 @@ from accel.program import Program
 from accel.spec.config import AccelConfig
 from accel.spec.isa import Instruction, Isa, Opcode, Target, Unit
 from accel.spec.presets import PRESETS
-from tests.configs import FIVE_BY_SEVEN, ONE_BY_ONE, TINY, TWO_BY_THREE
+from tests.configs import ADD, FIVE_BY_SEVEN, ONE_BY_ONE, SWITCHED, TINY, TWO_BY_THREE
 from tests.graphs import Builder, images
 
 LARGE = {"mem_depth": 1 << 15, "instruction_depth": 4096, "param_depth": 1024,
@@ -32,6 +32,9 @@ CONFIGS = [
     replace(TWO_BY_THREE, name="three-columns", **LARGE, activations=TINY.activations),
     replace(FIVE_BY_SEVEN, name="packed", **LARGE),
     replace(ROOMY, name="tflite", rounding="tflite"),
+    replace(SWITCHED, name="switched", **LARGE), replace(ADD, name="add", **LARGE, scale_terms=2),
+    replace(PRESETS["tiny-shiftadd"], name="shiftadd", **LARGE),
+    replace(PRESETS["tiny-shift"], name="powers", **LARGE, scale_terms=1),
     replace(ONE_BY_ONE, name="one-cell", **{**LARGE, "instruction_depth": 16384,
                                             "param_depth": 4096})]
 

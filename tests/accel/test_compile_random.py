@@ -22,7 +22,8 @@ def any_config(rng: random.Random) -> AccelConfig:
     if rng.random() < 0.5:
         config = replace(config, **{name: rng.choice(depths) for name, depths in DEPTHS.items()
                                     if rng.random() < 0.6})
-    if rng.random() < 0.25 and config.act_bits <= 8 and config.acc_bits <= 32:
+    if (rng.random() < 0.25 and config.act_bits <= 8 and config.acc_bits <= 32
+            and not config.scale_terms and config.cell != "add"):
         config = replace(config, rounding="tflite")
     return config
 

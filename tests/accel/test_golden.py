@@ -23,6 +23,7 @@ from accel.graph import (
     Tensor,
 )
 from accel.spec import numerics
+from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 from accel.spec.numerics import SHIFT_BITS, add_factors, fixed_multiplier, limits
 from accel.spec.presets import PRESETS
@@ -56,7 +57,9 @@ def accumulators(conv: Conv2d, codes: IntArray) -> IntArray:
             top, left = i * conv.dilation[0], j * conv.dilation[1]
             tap = x[:, first + c, top::conv.stride[0], left::conv.stride[1]]
             _, height, width = conv.output.shape
-            total[:, channel] += conv.weight[channel, c, i, j] * tap[:, :height, :width]
+            seen, weight = tap[:, :height, :width], conv.weight[channel, c, i, j]
+            total[:, channel] += (weight * seen if conv.operation is Operation.PRODUCT
+                                  else -abs(seen - weight))
     return total
 
 
@@ -90,8 +93,8 @@ def test_convolution_is_exact(config: AccelConfig, layer: Layer) -> None:
     assert np.array_equal(result["input"].numpy(), codes)
 
 
-@pytest.mark.parametrize("config", [PRESETS["tiny"], configs.TWO_BY_THREE, TFLITE],
-                         ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [PRESETS["tiny"], configs.TWO_BY_THREE, TFLITE,
+                                    PRESETS["tiny-shiftadd"]], ids=lambda config: config.name)
 @pytest.mark.parametrize(("channels", "groups", "kernel", "stride", "padding", "dilation"), [
     (6, 6, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
     (12, 6, (3, 3), (2, 2), (0, 0, 1, 1), (1, 1)),
@@ -103,9 +106,11 @@ def test_groups_dilation_padding_and_offset(
         config: AccelConfig, channels: int, groups: int, kernel: tuple[int, int],
         stride: tuple[int, int], padding: Padding, dilation: tuple[int, int]) -> None:
     rng, shape = np.random.default_rng(7), (6, 9, 8)
-    weight = rng.choice(np.array(config.cell_spec.weights), (channels, 6 // groups, *kernel))
+    operation = config.cell_spec.operations[-1]
+    weight = rng.choice(np.array(config.cell_spec.weights_of(operation)),
+                        (channels, 6 // groups, *kernel))
     spread = 1 / np.sqrt((weight ** 2).sum(axis=(1, 2, 3)) + 1) * rng.uniform(0.3, 2, channels)
-    multiplier, shift = np.array([fixed_multiplier(float(s), config.multiplier_bits)
+    multiplier, shift = np.array([config.scales.nearest(float(s))
                                   for s in spread], np.int64).T
     top, left, bottom, right = padding
     size = [(n + p - (k - 1) * d - 1) // s + 1 for n, p, k, d, s in zip(
@@ -114,7 +119,7 @@ def test_groups_dilation_padding_and_offset(
     codes = graphs.images(config, shape, 5, seed=8)
     for offset in (None, 0, -128):
         conv = Conv2d("conv", x, y, weight, rng.integers(-9999, 9999, channels), multiplier,
-                      shift, stride, padding, dilation, groups, offset)
+                      shift, stride, padding, dilation, groups, offset, operation)
         assert np.array_equal(run(conv, codes, config), expected(conv, codes, config))
 
 

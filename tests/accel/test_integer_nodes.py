@@ -9,7 +9,7 @@ from torch import nn
 from accel import golden, graph
 from accel.graph import NO_PADDING
 from accel.integer_nodes import code_of
-from accel.layers import FloatConv, Layer
+from accel.layers import FloatConv, FloatDistance, Layer
 from accel.model import import_torch
 from accel.quantize import QuantizeError, dequantize, quantize, quantize_input
 from accel.spec.config import AccelConfig
@@ -21,6 +21,7 @@ SHAPE = (2, 8, 7)
 ECP5 = PRESETS["ecp5"]
 CONFIGS = [ECP5, replace(ECP5, name="tflite", rounding="tflite"), PRESETS["ecp5-shift"],
            replace(PRESETS["tiny"], name="narrow", act_bits=6, weight_bits=4)]
+torch.manual_seed(0)
 MODELS = {
     "everything": (everything(), SHAPE), "residual": (Residual(), SHAPE),
     "concat": (Concatenating(), SHAPE), "in place": (InPlace(), SHAPE),
@@ -36,14 +37,19 @@ def images(shape: tuple[int, ...], seed: int = 1) -> torch.Tensor:
 
 
 def with_weights_of(layer: Layer, node: graph.Node) -> Layer:
-    """``layer`` as if it had the quantized weights and bias of ``node``."""
-    if not isinstance(layer, FloatConv):
+    """``layer`` as if it had the quantized weights, factors and bias of ``node``."""
+    if not isinstance(node, graph.Conv2d):
         return layer
-    assert isinstance(node, graph.Conv2d)
     unit = node.multiplier / 2.0 ** node.shift * node.output.scale     # of an accumulator
-    weight = node.weight * (unit / node.input.scale)[:, None, None, None]
-    bias = (node.bias + node.input.zero_point * node.weight.sum(axis=(1, 2, 3))) * unit
-    return replace(layer, weight=torch.from_numpy(weight), bias=torch.from_numpy(bias))
+    zero, scale = node.input.zero_point, node.input.scale
+    if isinstance(layer, FloatDistance):
+        return replace(layer, weight=torch.from_numpy((node.weight - zero) * scale),
+                       scale=torch.from_numpy(unit / scale),
+                       bias=torch.from_numpy(node.bias * unit))
+    weight = node.weight * (unit / scale)[:, None, None, None]
+    bias = (node.bias + zero * node.weight.sum(axis=(1, 2, 3))) * unit
+    return FloatConv(layer.name, (layer.inputs[0],), torch.from_numpy(weight),
+                     torch.from_numpy(bias), node.stride, node.padding, node.dilation, node.groups)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)

@@ -17,12 +17,14 @@ from accel.graph import (
     Node,
     Tensor,
 )
+from accel.spec.cells import Operation
 from accel.spec.config import AccelConfig
 from accel.spec.presets import PRESETS
 from accel.verify import verify
 from tests import configs
 
 TINY = PRESETS["tiny"]
+SHIFTADD = PRESETS["tiny-shiftadd"]
 TFLITE = replace(TINY, rounding="tflite")
 X = Tensor("x", (4, 6, 6), 0.5, 3)
 Y = replace(X, name="y")
@@ -45,11 +47,20 @@ def add(**changes: Any) -> Add:
     return Add(**{**fields, **changes})
 
 
+def distance(**changes: Any) -> Conv2d:
+    """The same as sums of distances, of either sign."""
+    return conv(**{"operation": Operation.DISTANCE, "multiplier": np.array([128, -128, 112, -96]),
+                   **changes})
+
+
 LEGAL: list[tuple[Node, AccelConfig]] = [
     (conv(), TINY), (conv(shift=np.full(4, 31)), TFLITE), (conv(offset=-128), TINY),
     (conv(weight=np.ones((8, 2, 3, 2), np.int64), bias=np.zeros(8, np.int64), groups=2,
           multiplier=np.full(8, 131071), shift=np.full(8, 63), stride=(2, 1), dilation=(2, 3),
           padding=(0, 1, 1, 2), output=Tensor("y", (8, 2, 6), 1.0, 0)), TINY),
+    (distance(), SHIFTADD), (distance(), configs.ADD), (distance(groups=2, weight=np.full(
+        (4, 2, 3, 3), -128)), SHIFTADD), (add(multipliers=(128, 0)), SHIFTADD),
+    (conv(multiplier=np.full(4, 128)), configs.ADD),     # sums are distances from the lowest code
     (add(), TINY), (add(multipliers=(65535, 0), shift=40), TINY),
     (add(multipliers=(1 << 30, 3), shifts=(31, 62), multiplier=2 ** 31 - 1, shift=31), TFLITE),
     (Clamp("n", X, Y, 3, 3), TINY), (Activation("n", X, Y, "relu"), TINY),
@@ -81,16 +92,28 @@ FAULTS: list[tuple[Node, AccelConfig, str]] = [
     (conv(weight=np.full((4, 1, 3, 3), 128)), TINY, "weights [128] have no code in a mac cell"),
     (conv(offset=128), TINY, "offset must be in -128..127, not 128"),
     (conv(multiplier=np.array([-1, 0, 0, 131072])), TINY,
-     "multiplier must be in 0..131071, not -1..131072"),
+     "multiplier must not be negative in this configuration, as -1 is"),
     (conv(multiplier=np.full(4, 2 ** 31), shift=np.full(4, 31)), TFLITE,
-     "multiplier must be in 0..2147483647, not 2147483648..2147483648"),
+     "multiplier must be in 0..2147483647, not 2147483648"),
     (conv(shift=np.array([0, 64, 9, 9])), TINY, "shift must be in 1..63, not 0..64"),
     (conv(shift=np.full(4, 63)), TFLITE, "shift must be in 1..62, not 63..63"),
     (conv(bias=np.array([0, 0, 0, 2 ** 27 - 9 * 128])), TINY,
      "an accumulator may reach 134217728, which needs acc_bits >= 29, not 28"),
     (conv(weight=np.full((4, 1, 3, 3), -128), shift=np.full(4, 16)), TFLITE,
      "an accumulator may reach 4831838208 after the left shift"),
-    (conv(), configs.ADD, "a convolution needs a cell that multiplies, not add"),
+    (conv(weight=np.full((4, 1, 3, 3), 2)), configs.ADD,
+     "needs mac or shift or shiftadd cells, not add"),
+    (distance(), TINY, "needs add or shiftadd cells, not mac"),
+    (distance(weight=np.full((4, 1, 3, 3), 128)), SHIFTADD, "weights [128] have no code in a"),
+    (distance(weight=np.full((4, 1, 3, 3), 127)), replace(configs.ADD, acc_bits=12),
+     "an accumulator may reach 2296, which needs acc_bits >= 13, not 12"),
+    (conv(multiplier=np.full(4, 128)), replace(configs.ADD, acc_bits=12, activations=("relu",)),
+     "an accumulator may reach 3448, which needs acc_bits >= 13, not 12"),
+    (conv(), replace(configs.ADD, weight_bits=8),
+     "adds up activations of 8 bits, which takes weight_bits >= 9 in an add cell, not 8"),
+    (conv(multiplier=np.array([128, 115, 112, -1])), PRESETS["tiny-shift"],
+     "as -1 is; n: multiplier must be a sum of 3 powers of two (scale_terms), the first of them 2"),
+    (add(multipliers=(8, 9)), SHIFTADD, "multipliers must be 0 or a power of two up to 2**7 "),
     (add(inputs=(X, replace(X, shape=(4, 6, 5)))), TINY,
      "reads 'x', which no earlier node computes; n: output shape must be (4, 6, 5), not (4, 6, 6)"),
     (add(multipliers=(65536, 1)), TINY, "multipliers must be in 0..65535, not 1..65536"),

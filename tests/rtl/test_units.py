@@ -8,13 +8,17 @@ from accel.spec.array import ArrayError, ArraySpec
 from accel.spec.cells import CellSpec
 from accel.spec.config import AccelConfig, ConfigError
 from sim import pysim, units
-from tests.configs import FIVE_BY_SEVEN, TINY, UNITS, WIDE
+from tests.configs import ADD, FIVE_BY_SEVEN, SWITCHED, TINY, UNITS, WIDE
 
 #: Lanes that multiply in carry chains, and lanes that cannot add.
 IN_LUTS = replace(FIVE_BY_SEVEN, name="8-lanes", vector_lanes=8)
 ALONE = replace(TINY, name="no-addition", residual=False)
 TFLITE = [replace(config, name=f"{config.name}-tflite", rounding="tflite", acc_bits=32)
           for config in (TINY, IN_LUTS, ALONE)]
+#: Multipliers of either sign, and sums of powers of two.
+SUMS = [SWITCHED, replace(ADD, name="add-1-term", scale_terms=1),
+        replace(SWITCHED, name="switched-3-terms", scale_terms=3),
+        replace(TINY, name="1-term", scale_terms=1), replace(TINY, name="2-terms", scale_terms=2)]
 
 CELLS = [("mac", "dsp", 8, 8), ("mac", "dsp", 2, 2), ("mac", "dsp", 16, 16),
          ("mac", "packed", 8, 8), ("mac", "packed", 8, 4), ("mac", "packed", 4, 4),
@@ -33,7 +37,7 @@ def spec(kind: str, multiplier: str, act_bits: int, weight_bits: int, rows: int 
 
 
 @pytest.mark.parametrize("check", units.LANE_CHECKS, ids=lambda check: check.__name__.strip("_"))
-@pytest.mark.parametrize("config", [*UNITS, IN_LUTS, ALONE, *TFLITE],
+@pytest.mark.parametrize("config", [*UNITS, IN_LUTS, ALONE, *TFLITE, *SUMS],
                          ids=lambda config: config.name)
 def test_lanes_equal_torch(config: AccelConfig, check) -> None:
     assert pysim.mismatches(check(config)) == []

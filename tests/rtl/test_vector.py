@@ -27,8 +27,16 @@ ALONE = replace(TWO, name="no-addition", residual=False)
 TFLITE, TFLITE_LUTS, TFLITE_ALONE = (
     replace(config, name=f"{config.name}-tflite", rounding="tflite", acc_bits=32)
     for config in (TWO, EIGHT, ALONE))
-CONFIGS = [ONE, TWO, FOUR, SEVEN, EIGHT, SIXTEEN, MANY, ALONE, TFLITE, TFLITE_LUTS, TFLITE_ALONE]
-few = pytest.mark.parametrize("config", [TWO, SEVEN, EIGHT, ALONE, TFLITE],
+#: With multipliers of either sign; with such that are sums of powers of two.
+DISTANCES = {"cell": "add", "weight_bits": 9}
+SIGNED = replace(TWO, name="signed", **DISTANCES)
+TERMS, TERMS_SIGNED, TERMS_ALONE = (
+    replace(TWO, name="3-terms", scale_terms=3),
+    replace(FOUR, name="3-terms-signed", scale_terms=3, **DISTANCES),
+    replace(ALONE, name="1-term", scale_terms=1))
+CONFIGS = [ONE, TWO, FOUR, SEVEN, EIGHT, SIXTEEN, MANY, ALONE, TFLITE, TFLITE_LUTS, TFLITE_ALONE,
+           SIGNED, TERMS, TERMS_SIGNED, TERMS_ALONE]
+few = pytest.mark.parametrize("config", [TWO, SEVEN, EIGHT, ALONE, TFLITE, TERMS_SIGNED],
                               ids=lambda config: config.name)
 
 
@@ -147,6 +155,6 @@ def test_both_tokens_are_taken_at_once() -> None:
 
 
 def test_a_parameter_word_is_that_of_the_host_link() -> None:
-    for config in (TWO, SIXTEEN):
+    for config in (TWO, SIXTEEN, SIGNED, TERMS_SIGNED, TERMS_ALONE):
         lanes = data.ArrayLayout(param_layout(config), config.param_lanes)
         assert lanes.size == space_shape(config, Space.PARAM)[1]

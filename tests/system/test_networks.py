@@ -13,7 +13,15 @@ from accel.spec.config import AccelConfig
 from accel.spec.presets import PRESETS
 from sim.native import NativeDevice
 from tests.accel.test_compile import ROOMY, built
-from tests.configs import FIVE_BY_SEVEN, ONE_BY_ONE, SWITCHED, TINY, TWO_BY_THREE, config
+from tests.configs import (
+    ADD,
+    FIVE_BY_SEVEN,
+    ONE_BY_ONE,
+    SWITCHED,
+    TINY,
+    TWO_BY_THREE,
+    config,
+)
 from tests.graphs import Layer, build, images
 
 #: A network for each thing that can go wrong in addressing, and what it is for.
@@ -38,6 +46,11 @@ TFLITE = replace(ROOMY, name="tflite", rounding="tflite", acc_bits=32)
 #: The same without a multiplier: its lanes are so many that they multiply in carry chains.
 TFLITE_SHIFT = replace(TFLITE, name="tflite-shift", cell="shift", weight_bits=5, cols=8,
                        vector_lanes=8)
+#: Nothing multiplies: powers of two alone, sums of two and of three.
+ROOMY_SHIFT = replace(ROOMY, name="roomy-shift", cell="shift", weight_bits=5, scale_terms=1)
+ROOMY_ADD = replace(ROOMY, name="roomy-add", cell="add", weight_bits=9, scale_terms=2)
+ROOMY_SHIFTADD = replace(ROOMY, name="roomy-shiftadd", cell="shiftadd", weight_bits=9,
+                         scale_terms=3)
 #: Just enough memory for "wide padding", whose last tensor takes the first ones' place.
 REUSE = config("reuse", act_depth=256, acc_depth=64, mem_depth=138)
 
@@ -59,7 +72,8 @@ def check(device: Device, graph: Graph, codes: np.ndarray, *, keep: bool) -> Non
 
 
 KEEP = [TINY, PRESETS["tiny-shift"], PRESETS["ecp5"], PRESETS["ecp5-shift"], ONE_BY_ONE,
-        TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, SMALL_ACC, TFLITE]
+        TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, ADD, PRESETS["tiny-add"], PRESETS["ecp5-shiftadd"],
+        SMALL_ACC, TFLITE]
 
 
 @pytest.mark.parametrize(("c", "name"), cases(KEEP))
@@ -87,8 +101,9 @@ def test_memory_is_reused_where_it_must_be() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("c", [TINY, ONE_BY_ONE, TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED,
-                               PRESETS["ecp5-shift"], TFLITE], ids=lambda c: c.name)
+@pytest.mark.parametrize("c", [TINY, ONE_BY_ONE, TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, ADD,
+                               PRESETS["ecp5-shift"], PRESETS["tiny-shiftadd"], TFLITE],
+                         ids=lambda c: c.name)
 def test_rtl(c: AccelConfig) -> None:
     device = NativeDevice(c)
     for param in cases([c]):
@@ -112,7 +127,8 @@ def test_a_slow_memory_takes_longer_and_changes_nothing() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("c", [ROOMY, TFLITE, TFLITE_SHIFT], ids=lambda c: c.name)
+@pytest.mark.parametrize("c", [ROOMY, TFLITE, TFLITE_SHIFT, ROOMY_SHIFT, ROOMY_ADD,
+                               ROOMY_SHIFTADD], ids=lambda c: c.name)
 def test_built_graphs_on_rtl(c: AccelConfig) -> None:
     device = NativeDevice(c)
     for name in BUILT:

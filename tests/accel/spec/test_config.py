@@ -13,7 +13,7 @@ TINY = PRESETS["tiny"]
 #: Another legal value of each parameter.
 CHANGES: dict[str, Any] = {
     "rows": 3, "cols": 5, "band_rows": 2, "band_cols": 2, "multiplier": "lut", "cell": "shift",
-    "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "rounding": "tflite",
+    "act_bits": 7, "weight_bits": 5, "acc_bits": 29, "rounding": "tflite", "scale_terms": 2,
     "depthwise": False, "residual": False, "act_depth": 512, "weight_depth": 64,
     "offset_depth": 64, "acc_depth": 8, "param_depth": 8, "out_depth": 128,
     "instruction_depth": 7, "mem_depth": 100, "vector_lanes": 1,
@@ -78,7 +78,8 @@ def test_rounding_and_the_widths_that_it_allows() -> None:
     message = faults(rounding="tflite", act_bits=9, acc_bits=33, activations=("relu",))
     assert "act_bits must be at most 8 with tflite rounding, not 9; nearest: 8" in message
     assert "acc_bits must be at most 32 with tflite rounding, not 33; nearest: 32" in message
-    assert (TINY.multiplier_bits, replace(TINY, rounding="tflite").multiplier_bits) == (17, 31)
+    assert TINY.scales.magnitude_bits == 17
+    assert replace(TINY, rounding="tflite").scales.magnitude_bits == 31
 
 
 def test_every_combined_fault_stands_in_one_message() -> None:

@@ -104,8 +104,9 @@ def test_spaces_hold_what_the_config_says(config: AccelConfig) -> None:
                                                  config.cols * config.weight_bits)
     assert space_shape(config, Space.OFFSET) == (
         config.offset_depth, config.rows * (config.act_elements - 1).bit_length())
+    multiplier = {0: 17, 1: 0, 2: 4, 3: 8}[config.scale_terms] + ("add" in config.cell)
     assert space_shape(config, Space.PARAM) == (
-        config.param_depth, config.param_lanes * (config.acc_bits + 17 + 6))
+        config.param_depth, config.param_lanes * (config.acc_bits + multiplier + 6))
     assert space_shape(config, Space.MEMORY) == (config.mem_depth, config.mem_bits)
 
 
