@@ -28,7 +28,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 ACTIVATIONS = {"tanh": nn.Tanh, "selu": nn.SELU}
 
 #: Passes over the digits of `shiftadd.cnn` and its relatives, one and all.
-STUDY_EPOCHS = 40
+STUDY_EPOCHS = 20
 #: Of the weights of networks that are not trained.
 SEED = 5
 #: Random inputs that their batch norms are fitted to.
@@ -105,6 +105,8 @@ NETWORKS: dict[str, Network] = {
 #: Those with shipped weights.
 TRAINED = tuple(name for name, network in NETWORKS.items() if network.data)
 LENETS = ("lenet5-tanh", "lenet5-selu")
+#: Trained networks that show what an array of each kind of cell can do.
+SHOWN = {"mac": LENETS, "shift": LENETS, "add": ("cnn-add",), "shiftadd": ("cnn-shiftadd",)}
 
 
 def load_pretrained(name: str, folder: Path = WEIGHTS) -> nn.Sequential:

@@ -14,7 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from accel.console import console
-from accel.networks import LENETS
+from accel.networks import SHOWN
 from accel.pretrained import accuracy, prepare
 from accel.spec.config import AccelConfig
 from accel.spec.errors import InputError
@@ -86,7 +86,7 @@ def _run(configs: list[AccelConfig], images: int, out: Console) -> Iterator[Row]
                     progress.update(task, description=f"{config.name}: {check.name}, {simulator}")
                     outcome = run_bench(check.component, "vectors", check.job, simulator=simulator)
                     yield Row(check.name, config.name, simulator, outcome)
-            for name in LENETS if images else ():
+            for name in SHOWN[config.cell] if images else ():
                 progress.update(task, description=f"{config.name}: {name}, {images} images")
                 yield _network(name, config, images)
 

@@ -1,4 +1,4 @@
-"""``python -m accel.report energy [NETWORK ...]``: energy per inference, by published figures."""
+"""``python -m accel.report energy [NETWORK[:PRESET] ...]``: energy per inference, as published."""
 import argparse
 import json
 from collections.abc import Callable, Sequence
@@ -25,13 +25,16 @@ from accel.cost.energy import (
 )
 from accel.cost.traffic import Count, Store
 from accel.graph import Graph
+from accel.networks import NETWORKS
 from accel.program import Program
 from accel.report.options import OptionError, add_config
 from accel.sources import load_graph
 from accel.spec.config import AccelConfig
 from accel.spec.presets import PRESETS, config_from, preset
 
-DEFAULT = "lenet5-tanh"
+#: Each on the preset that is made for it.
+DEFAULT = tuple(f"{name}:{NETWORKS[name].preset}" for name in (
+    "cnn", "cnn-shift", "cnn-shiftadd-1x1", "cnn-shiftadd"))
 UNKNOWN = "not published"
 #: Terms, and the operation that tells each from the others.
 TERMS = {Count.MAC: "multiply", Count.SHIFT: "shift", Count.DISTANCE: "add"}
@@ -52,8 +55,8 @@ NOTES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this report."""
-    parser.add_argument("networks", nargs="*", metavar="NETWORK",
-                        help=f"as MODEL of the report layers; default {DEFAULT}")
+    parser.add_argument("networks", nargs="*", metavar="NETWORK[:PRESET]", help="as MODEL of the "
+                        f"report layers; default {' '.join(DEFAULT)}")
     parser.add_argument("--calibration", type=Path, help="float images (n, c, h, w) as .npy; for "
                         "FILE.py:FUNCTION alone")
     parser.add_argument("--against", metavar="NETWORK:PRESET", help="what the others are compared "
@@ -69,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the report."""
     if options.memory not in BEHIND:
         raise OptionError(f"--memory must be {' or '.join(BEHIND)}, not {options.memory!r}")
-    networks = options.networks or ([] if options.sources and not options.against else [DEFAULT])
+    networks = options.networks or ([] if options.sources and not options.against else DEFAULT)
     config = config_from(options.preset, options.config, options.activations)
     wanted = [_against(options.against)] if options.against else []
-    wanted += [(model, config) for model in networks]
+    wanted += [_placed(text, config) for text in networks]
     report = energy([energy_of(*_compiled(model, options.calibration, each), options.memory)
                      for model, each in wanted], options.memory)
     if options.json:
@@ -80,6 +83,12 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(report, sources=options.sources)
     return 0
+
+
+def _placed(text: str, config: AccelConfig) -> tuple[str, AccelConfig]:
+    """A model, and the preset behind its colon or else ``config``."""
+    model, _, name = text.rpartition(":")
+    return (model, preset(name)) if model and name in PRESETS else (text, config)
 
 
 def _against(text: str) -> tuple[str, AccelConfig]:

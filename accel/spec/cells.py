@@ -2,6 +2,11 @@
 
 A cell computes ``sum + term(x, w)``. Everything that differs between kinds stands in one
 `CellSpec`; quantizer, compiler, emulator and gateware ask it and never test the name.
+
+Terms are exact. A shift weight is ``±2**p`` with ``p`` from 0 up, whatever power of two it stands
+for in the network: the smallest one of a layer becomes 1, and a sum has as many guard bits as
+exponents differ. (DeepShift's own integer kernel shifts right and floors each term instead; its
+layers, which do not, are what is computed here.) A distance has one bit more than its operands.
 """
 from dataclasses import dataclass
 from enum import IntEnum

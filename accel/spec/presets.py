@@ -50,11 +50,12 @@ PRESETS: dict[str, AccelConfig] = {config.name: config for config in (
     replace(_ECP5, name="ecp5-add", **_ADD),
     replace(_ECP5, name="ecp5-shiftadd", **_SHIFTADD),
     _ECP5_MEM,
-    replace(_ECP5_MEM, name="ecp5-shiftadd-mem", **_SHIFTADD),
+    replace(_ECP5_MEM, name="ecp5-shiftadd-mem", instruction_depth=2048, **_SHIFTADD),
     _ECP5_DENSE,
 )}
 #: What ``make sim`` verifies: every kind of cell, large and small. The others differ in sizes.
-SIMULATED = ("tiny", "tiny-shift", "ecp5", "ecp5-shift")
+SIMULATED = ("tiny", "tiny-shift", "tiny-add", "tiny-shiftadd", "ecp5", "ecp5-shift",
+             "ecp5-shiftadd")
 
 
 def preset(name: str) -> AccelConfig:

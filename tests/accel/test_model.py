@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 from accel.layers import (
     FloatActivation,
@@ -321,6 +322,17 @@ def test_limits(layer: nn.Module, low: float, high: float) -> None:
 def test_an_activation_with_other_parameters_is_refused(layer: nn.Module, fault: str) -> None:
     with pytest.raises(ModelError, match=fault):
         import_torch(nn.Sequential(nn.Conv2d(2, 3, 1), layer), SHAPE)
+
+
+def test_weights_that_are_computed_from_parameters() -> None:
+    """They are computed once; torch has many ways to reparametrize a layer."""
+    torch.manual_seed(3)
+    model = nn.Sequential(
+        parametrizations.weight_norm(nn.Conv2d(2, 4, 3)), nn.BatchNorm2d(4), nn.Flatten(),
+        parametrizations.orthogonal(nn.Linear(4 * 6 * 5, 3, bias=False)))
+    x = torch.randn(5, *SHAPE, dtype=torch.float64)
+    wanted = model.eval().double()(x)
+    assert torch.allclose(import_torch(model, SHAPE).run(x).flatten(1), wanted, atol=1e-9)
 
 
 @pytest.mark.parametrize("broken", ["2.weight", "2.bias", "3.running_var"])

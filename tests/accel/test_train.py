@@ -8,7 +8,8 @@ from torch import nn
 
 from accel import data, train
 from accel.data import Digits, load_digits
-from accel.networks import NETWORKS, TRAINED, load_pretrained, to_input
+from accel.networks import LENETS, NETWORKS, TRAINED, load_pretrained, to_input
+from accel.nn import ShiftLayer, zeros
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_training_leaves_the_callers_random_numbers_alone(some_digits: Digits) -
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", [*LENETS, "mlp"])
 def test_training_learns(name: str, some_digits: Digits) -> None:
     calls: list[int] = []
     network = train.train(name, some_digits, epochs=12, advance=lambda: calls.append(1))
@@ -105,6 +106,42 @@ def test_command_writes_loadable_weights(
         share = train.accuracy(load_pretrained(name, out), some_digits[:50])
         assert f"{name}: {share:.1%} of 50 test digits" in printed
     assert sorted(file.stem for file in out.iterdir()) == sorted(TRAINED)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINED if name.startswith("cnn")])
+def test_every_kind_of_layer_is_trained(name: str, some_digits: Digits) -> None:
+    """A few passes lower the loss of every relative, and leave weights that are settled."""
+    def loss(network: nn.Module) -> float:
+        logits = network(train.to_input(some_digits.images))
+        return float(nn.functional.cross_entropy(logits, torch.from_numpy(some_digits.labels)))
+
+    network = train.train(name, some_digits, epochs=8)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fresh = NETWORKS[name].build()
+        # batch norms by the digits: few passes do not fit what they keep
+        assert loss(network.train()) < 0.95 * loss(fresh.train())
+    shifts = [layer for layer in network.modules() if isinstance(layer, ShiftLayer)]
+    assert bool(shifts) == (name not in {"cnn", "cnn-add"})
+    for layer in shifts:
+        assert set(layer.sign.flatten().tolist()) <= {-1.0, 0.0, 1.0}
+        assert torch.equal(layer.exponent, layer.exponent.round())
+    if name == "cnn-pruned":
+        assert zeros(network) >= 0.5
+    if name == "cnn-fixed":     # but its last layer
+        first = [layer for layer in fresh.modules() if isinstance(layer, ShiftLayer)]
+        assert [torch.equal(one.effective_weight(), two.effective_weight())
+                for one, two in zip(shifts, first, strict=True)] == [True] * 3 + [False]
+
+
+def test_large_parameters_have_a_rate_of_their_own() -> None:
+    network = NETWORKS["cnn-shiftadd"].build()
+    usual, large = train.parameter_groups(network, 0.5)
+    assert (usual["lr"], large["lr"]) == (0.5, 0.5 * train.LARGE_RATE)
+    assert len(large["params"]) == 2 * 4 + 3        # signs, exponents; weights of add layers
+    assert len(usual["params"]) == 2 * 3 + 1        # batch norms, the last layer's bias
+    (alone,) = train.parameter_groups(NETWORKS["mlp"].build(), 0.5)
+    assert len(alone["params"]) == 6
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -1,0 +1,35 @@
+"""Networks that do not multiply, whole, on RTL: every stored tensor equals golden."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from accel.compile import compile_graph
+from accel.pretrained import prepare
+from accel.spec.config import AccelConfig
+from accel.spec.presets import PRESETS
+from sim.native import NativeDevice
+
+#: Sizes with which a 4 x 4 array holds ResNet-20's tensors and streams its weights.
+LARGE = replace(PRESETS["tiny-shiftadd"], name="large-shiftadd", act_depth=4096, acc_depth=1024,
+                out_depth=1024, weight_depth=8192, offset_depth=2048, param_depth=2048,
+                mem_depth=1 << 18, instruction_depth=16384)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("config", "names"), [
+    (PRESETS["tiny-shift"], ["cnn-shift"]), (PRESETS["tiny-add"], ["cnn-add"]),
+    (PRESETS["tiny-shiftadd"], ["cnn-shiftadd", "cnn-pruned"]),
+    (LARGE, ["resnet8-shiftadd", "resnet20-shiftadd"])], ids=lambda given: getattr(
+        given, "name", None))
+def test_rtl_equals_golden(config: AccelConfig, names: list[str]) -> None:
+    device = NativeDevice(config)
+    for name in names:
+        ready = prepare(name, config, 2, keep_tensors=True)
+        assert len(np.unique(ready.expected)) > 5
+        device.load(ready.program)
+        np.testing.assert_array_equal(device.run(ready.codes), ready.expected)
+        for tensor in ready.program.tensors:
+            np.testing.assert_array_equal(device.read(tensor), ready.tensors[tensor][-1])
+        device.load(compile_graph(ready.graph, config))
+        np.testing.assert_array_equal(device.run(ready.codes[:1]), ready.expected[:1])
