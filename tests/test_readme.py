@@ -12,11 +12,11 @@ EXAMPLES = re.findall(r"```python\n(.*?)```\s*(?:prints\s*```text\n(.*?)```)?", 
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     assert all(printed for _, printed in EXAMPLES)
 
 
-@pytest.mark.parametrize(("source", "printed"), EXAMPLES, ids=["network", "model"])
+@pytest.mark.parametrize(("source", "printed"), EXAMPLES, ids=["network", "model", "shiftadd"])
 def test_example(source: str, printed: str) -> None:
     done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True,
                           check=False)

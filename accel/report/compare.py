@@ -9,9 +9,8 @@ import io
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -33,11 +32,12 @@ from accel.networks import NETWORKS
 from accel.pretrained import Prepared, prepare, shown_images
 from accel.quantize import quantize_input
 from accel.report.options import OptionError, at_least, positive
+from accel.report.runs import finish
 from accel.spec.config import AccelConfig, ConfigError
 from accel.spec.errors import InputError
 from accel.spec.presets import PRESETS, preset
 from boards import budget
-from boards.process import BuildError, stop_tools, terminable
+from boards.process import BuildError, terminable
 from boards.registry import BOARDS, board
 from boards.spec import BoardSpec
 from boards.tools import find_tool
@@ -49,7 +49,6 @@ BEHIND = "chip"
 PICTURES = (".svg", ".png")
 #: Images that golden computes at once; bounds the memory of all their tensors.
 CHUNK = 100
-_POLL_S = 0.5
 NOTES = (
     ("LUT4, FF, DSP, BRAM and MHz: nextpnr's, after routing, of all that is on the board: core, "
      "memory, serial port. One seed, one target for all; once a clock meets it nextpnr improves it "
@@ -278,14 +277,7 @@ def build_all(configs: Mapping[str, AccelConfig], jobs: int, errors: Console,
         futures = {pool.submit(build, config): key for key, config in configs.items()
                    if key not in found}
         titles = {future: configs[key].name for future, key in futures.items()}
-        try:
-            _watch(titles, errors)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            while not all(future.done() for future in futures):
-                stop_tools()
-                time.sleep(_POLL_S)
-            raise
+        finish(pool, titles, _summary, errors)
     return {**found, **{key: _result(future) for future, key in futures.items()}}
 
 
@@ -296,27 +288,11 @@ def _result(future: "Future[Any]") -> Any:
         return "; ".join(str(error).splitlines())
 
 
-def _watch(titles: Mapping["Future[Any]", str], errors: Console) -> None:
-    """Wait for all builds; tell which are done, and on a terminal which run."""
-    start, left = time.monotonic(), set(titles)
-    status = errors.status("") if errors.is_terminal and not errors.quiet else nullcontext()
-    with status as line:
-        while left:
-            done, left = wait(left, _POLL_S, FIRST_COMPLETED)
-            before = len(titles) - len(left) - len(done)
-            for number, future in enumerate(sorted(done, key=titles.__getitem__), before + 1):
-                errors.print(f"{number}/{len(titles)} {titles[future]}: {_summary(future)}",
-                             highlight=False, soft_wrap=True)
-            if line is not None:
-                now = ", ".join(title for future, title in titles.items() if future.running())
-                line.update(f"{time.monotonic() - start:.0f} s: building {now}")
-
-
 def _summary(future: "Future[Any]") -> str:
     if error := future.exception():
-        return str(error).partition("\n")[0]
+        return ": " + str(error).partition("\n")[0]
     build = future.result()
-    return (f"{build.result['clocks']['sync']['achieved_mhz']:.1f} MHz"
+    return (f": {build.result['clocks']['sync']['achieved_mhz']:.1f} MHz"
             f"{' (cached)' if build.cached else ''}")
 
 

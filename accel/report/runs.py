@@ -1,6 +1,6 @@
 """Synthesis, placement and routing of many designs, several at a time."""
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -67,16 +67,22 @@ def run_all(benches: Sequence[Bench], seeds: Sequence[int], target_mhz: Mapping[
         titles: dict[Future[Any], str] = {
             **{future: f"{key}: synthesis" for key, future in netlists.items()},
             **{future: f"{key}: seed {seed}" for (key, seed), future in routed.items()}}
-        try:
-            _watch(titles, console)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            while not all(future.done() for future in titles):
-                stop_tools()
-                time.sleep(_POLL_S)
-            raise
+        finish(pool, titles, _summary, console)
     return [_outcome(netlists[bench.key], [routed[bench.key, seed] for seed in seeds])
             for bench in benches]
+
+
+def finish(pool: ThreadPoolExecutor, titles: Mapping["Future[Any]", str],
+           summary: Callable[["Future[Any]"], str], console: Console) -> None:
+    """Wait for everything that ``pool`` does; if interrupted, stop the tools, and start no more."""
+    try:
+        _watch(titles, summary, console)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        while not all(future.done() for future in titles):
+            stop_tools()
+            time.sleep(_POLL_S)
+        raise
 
 
 def _prepare(bench: Bench, timeout_s: float) -> tuple[Netlist, dict[str, int]]:
@@ -91,7 +97,8 @@ def _route(netlist: "Future[tuple[Netlist, dict[str, int]]]", seed: int, target_
                            timeout_s=timeout_s, quiet=True)
 
 
-def _watch(titles: Mapping["Future[Any]", str], console: Console) -> None:
+def _watch(titles: Mapping["Future[Any]", str], summary: Callable[["Future[Any]"], str],
+           console: Console) -> None:
     """Wait for all futures and tell which are done, and on a terminal which run."""
     start, left = time.monotonic(), set(titles)
     status = console.status("") if console.is_terminal and not console.quiet else nullcontext()
@@ -100,7 +107,7 @@ def _watch(titles: Mapping["Future[Any]", str], console: Console) -> None:
             done, left = wait(left, _POLL_S, FIRST_COMPLETED)
             before = len(titles) - len(left) - len(done)
             for number, future in enumerate(sorted(done, key=titles.__getitem__), before + 1):
-                console.print(f"{number}/{len(titles)} {titles[future]}{_summary(future)}",
+                console.print(f"{number}/{len(titles)} {titles[future]}{summary(future)}",
                               highlight=False, soft_wrap=True)
             if line is not None:
                 now = ", ".join(title for future, title in titles.items() if future.running())

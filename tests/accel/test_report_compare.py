@@ -18,6 +18,7 @@ from accel.files import ROOT
 from accel.pretrained import Prepared, accuracy, prepare
 from accel.program import Program
 from accel.report import compare as report
+from accel.report import runs
 from accel.spec.config import AccelConfig, ConfigError
 from accel.spec.errors import InputError
 from accel.spec.presets import preset
@@ -254,7 +255,7 @@ def test_an_interrupt_stops_the_tools(fakes: Fakes, monkeypatch: pytest.MonkeyPa
             time.sleep(0.02)
         raise KeyboardInterrupt
     monkeypatch.setattr(flow, "build", build)
-    monkeypatch.setattr(report, "_watch", interrupt)
+    monkeypatch.setattr(runs, "_watch", interrupt)
     with pytest.raises(KeyboardInterrupt):
         call(*BOTH, "--jobs", "1")
     assert not process._running

@@ -155,7 +155,7 @@ def test_an_interrupt_stops_the_tools_and_keeps_what_is_done(
         fakes: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.change(hang=["2"])
 
-    def interrupt(titles: dict, console: object) -> None:
+    def interrupt(titles: dict, *_: object) -> None:
         first = next(future for future, title in titles.items() if "mapped: seed 1" in title)
         assert first.result(60)["seed"] == 1
         calls = fakes.folder / "calls"
