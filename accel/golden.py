@@ -101,15 +101,17 @@ def _products(node: graph.Conv2d, padded: torch.Tensor, largest: int) -> torch.T
 
 def _distances(node: graph.Conv2d, padded: torch.Tensor) -> torch.Tensor:
     """Minus the sums of distances between weights and codes, tap by tap."""
-    weight = torch.as_tensor(node.weight)
+    # int32 is several times as fast, and holds the sums of all but huge kernels of wide codes
+    most = int(abs(node.weight).max() + padded.abs().max()) * node.weight[0].size
+    number = torch.int32 if most < 1 << 31 else torch.int64
+    padded, weight = padded.to(number), torch.as_tensor(node.weight).to(number)
     out, depth, height, width = weight.shape
     (down, right), (row_step, col_step) = node.stride, node.dilation
     rows, cols = node.output.shape[1:]
     # (n, groups, 1, depth, height, width) against each of a group's kernels
     padded = padded.reshape(len(padded), node.groups, 1, depth, *padded.shape[2:])
     weight = weight.reshape(node.groups, out // node.groups, depth, height, width)
-    total = torch.zeros(len(padded), weight.shape[0], weight.shape[1], rows, cols,
-                        dtype=torch.int64)
+    total = torch.zeros(len(padded), weight.shape[0], weight.shape[1], rows, cols, dtype=number)
     for channel in range(depth):
         for y in range(height):
             for x in range(width):
@@ -117,7 +119,7 @@ def _distances(node: graph.Conv2d, padded: torch.Tensor) -> torch.Tensor:
                               y * row_step:y * row_step + (rows - 1) * down + 1:down,
                               x * col_step:x * col_step + (cols - 1) * right + 1:right]
                 total -= (seen - weight[:, :, channel, y, x, None, None]).abs()
-    return total.flatten(1, 2)
+    return total.flatten(1, 2).long()
 
 
 def _add(node: graph.Add, one: torch.Tensor, two: torch.Tensor, config: AccelConfig,
