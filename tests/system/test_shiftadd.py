@@ -1,4 +1,4 @@
-"""Networks that do not multiply, whole, on RTL: every tensor in memory equals golden."""
+"""Networks that do not multiply, whole, on RTL: outputs and stored tensors equal golden."""
 from dataclasses import replace
 
 import numpy as np
@@ -24,9 +24,10 @@ LARGE = replace(PRESETS["tiny-shiftadd"], name="large-shiftadd", act_depth=4096,
 def test_rtl_equals_golden(config: AccelConfig, names: list[str]) -> None:
     device = NativeDevice(config)
     for name in names:
-        ready = prepare(name, config, 1, keep_tensors=name != "resnet20-shiftadd")
+        keep = name != "resnet20-shiftadd"      # its tensors take each other's place
+        ready = prepare(name, config, 1, keep_tensors=keep)
         assert len(np.unique(ready.expected)) > 5
         device.load(ready.program)
         np.testing.assert_array_equal(device.run(ready.codes), ready.expected)
-        for tensor in ready.program.tensors:
+        for tensor in ready.program.tensors if keep else ():
             np.testing.assert_array_equal(device.read(tensor), ready.tensors[tensor][-1])
