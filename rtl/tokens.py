@@ -10,7 +10,8 @@ from rtl.arith import register
 class TokenPort(wiring.Signature):
     """A unit's exchange with one neighbour: takes a token, gives a token.
 
-    ``available`` is right in every cycle, also in the one after a ``pop``.
+    ``available`` is right in every cycle but the one after a ``pop``: a unit takes no two
+    instructions in two cycles.
     """
 
     def __init__(self) -> None:
@@ -20,9 +21,8 @@ class TokenPort(wiring.Signature):
 class TokenExchange(wiring.Component):
     """Counts the tokens under way between two units, in both directions.
 
-    A token is ``available`` `LATENCY` cycles after its push, and a pop counts at once.
-    ``balanced`` is right when nothing happened for as long. More than ``most`` tokens one way
-    are the compiler's mistake.
+    A push or a pop is seen in ``available`` after `LATENCY` cycles. ``balanced`` is right when
+    nothing happened for as long. More than ``most`` tokens one way are the compiler's mistake.
 
     Members
     -------
@@ -50,13 +50,15 @@ class TokenExchange(wiring.Component):
                                    ("backward", self.behind, self.before)):
             count = Signal(range(self.most + 1), name=name)
             several = Signal(name=f"{name}_several")        # two or more
-            push = register(m, giver.push, f"{name}_push")  # the units may be far apart
+            # the units may be far apart, and far from here
+            push = register(m, giver.push, f"{name}_push")
+            pop = register(m, taker.pop, f"{name}_pop")
             with m.If(self.clear):
                 m.d.sync += [count.eq(0), several.eq(0), taker.available.eq(0)]
-            with m.Elif(push & ~taker.pop):
+            with m.Elif(push & ~pop):
                 m.d.sync += [count.eq(count + 1), several.eq(taker.available),
                              taker.available.eq(1)]
-            with m.Elif(~push & taker.pop):
+            with m.Elif(~push & pop):
                 m.d.sync += [count.eq(count - 1), several.eq(several & (count != 2)),
                              taker.available.eq(several)]
             with m.If(self.flood & ~self.clear):

@@ -164,7 +164,10 @@ class Core(wiring.Component):
             port, before, behind = (getattr(sequencer, name), getattr(ring, f"{name}_before"),
                                     getattr(ring, f"{name}_behind"))
             word = port.payload[3:]
-            take = (port.valid & (~word[0] | before.available) & (~word[1] | behind.available))
+            rests = Signal(name=f"{name}_rests")
+            take = (port.valid & ~rests & (~word[0] | before.available)
+                    & (~word[1] | behind.available))
+            m.d.sync += rests.eq(take)
             m.d.comb += [port.ready.eq(take), before.pop.eq(take & word[0]),
                          behind.pop.eq(take & word[1]),
                          before.push.eq(delay(m, take & word[2], 3, f"{name}_prev")),
