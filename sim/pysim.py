@@ -1,4 +1,4 @@
-"""The checks of `sim.units`, and streams of bytes, on Amaranth's own simulator: no build step."""
+"""The checks of `sim.check`, and streams of bytes, on Amaranth's own simulator: no build step."""
 from collections.abc import Iterable
 from typing import Any
 
@@ -6,7 +6,7 @@ from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.sim import Simulator, SimulatorContext
 
-from sim.units import UnitCheck
+from sim.check import UnitCheck
 
 CLOCK = 1e-6        # seconds; only the count of cycles matters
 SETTLE = CLOCK / 4  # from driving the inputs to looking at the outputs

@@ -14,8 +14,9 @@ from accel.spec.array import MULTIPLIERS, PAIRED, ArraySpec
 from accel.spec.cells import WEIGHT_BITS, CellSpec
 from rtl.ecp5.target import Ecp5Target
 from rtl.ice40.target import Ice40Target
+from sim.array_checks import array_check
+from sim.check import Expected, UnitCheck, Words
 from sim.runner import Outcome, run_bench
-from sim.units import Expected, UnitCheck, Words, array_check
 
 SIZES = ((1, 1), (2, 3), (4, 4), (12, 13), (16, 16))
 #: Cell, multiplier and weight width; activations have 8 bits.

@@ -180,3 +180,19 @@ def code_types(model: onnx.ModelProto) -> dict[str, int]:
         elif types[node.output[0]] in {TensorProto.INT8, TensorProto.UINT8}:
             computed[node.output[0]] = types[node.output[0]]
     return computed
+
+
+def one_layer(x: str, b: Builder, kind: str = "Conv", **attributes: Any) -> str:
+    """A convolution of 3 to 4 channels or a pooling layer of ``x``, quantized."""
+    if kind == "Conv":
+        weight = b.weight(b.rng.integers(-128, 128, (4, 3, 3, 3)), b.rng.uniform(0.001, 0.01, 4),
+                          np.zeros(4), axis=0)
+        x = b.add("Conv", x, weight, **attributes)
+    else:
+        x = b.add(kind, x, **attributes)
+    return b.quantized(x, 0.11, 100)
+
+
+def padded(b: Builder, x: str, *value: str) -> str:
+    """An image with a border of 1, of zeros or of ``value``."""
+    return b.add("Pad", x, b.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), *value)

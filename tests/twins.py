@@ -9,9 +9,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Flow
 from amaranth.sim import Simulator, SimulatorContext
 
+from sim.check import UnitCheck
 from sim.pysim import CLOCK, SETTLE
 from sim.runner import run_bench, simulators
-from sim.units import UnitCheck
 
 HAS_ICARUS = pytest.mark.skipif("icarus" not in simulators(), reason="no iverilog on PATH")
 #: Icarus builds in a second; Verilator takes twenty.

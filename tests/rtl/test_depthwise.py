@@ -34,7 +34,7 @@ def test_nothing_of_it_is_there_unless_asked_for() -> None:
     assert "depthwise" not in rtlil.convert(GemmUnit(replace(c, depthwise=False)))
 
 
-@pytest.mark.parametrize("check", units.ARRAY_CHECKS, ids=lambda check: check.__name__.strip("_"))
+@pytest.mark.parametrize("check", units.ARRAY_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("spec", LANES, ids=lambda spec: spec.cell.kind)
 def test_elements_take_their_own_activation(spec: ArraySpec, check) -> None:
     found = check(spec)

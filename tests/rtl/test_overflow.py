@@ -8,7 +8,7 @@ from accel.spec.cells import CellSpec, Operation
 from accel.spec.numerics import limits
 from rtl.array import SystolicArray
 from sim import pysim
-from sim.units import UnitCheck
+from sim.check import UnitCheck
 
 CELLS = [("mac", "dsp", 8, 8), ("mac", "packed", 8, 8), ("mac", "dual", 8, 8), ("mac", "lut", 8, 8),
          ("mac", "packed", 8, 4), ("mac", "dsp", 16, 16), ("shift", "dsp", 8, 5),

@@ -7,7 +7,7 @@ import pytest
 from accel.spec.numerics import limits
 from rtl.product import Product
 from sim import pysim
-from sim.units import UnitCheck
+from sim.check import UnitCheck
 
 
 def check(a_bits: int, b_bits: int, in_luts: bool) -> UnitCheck:

@@ -14,8 +14,8 @@ from rtl.ram import READ_LATENCY, Ram
 from rtl.spram import NIBBLE_BITS, SinglePortRam
 from rtl.spram import READ_LATENCY as SPRAM_LATENCY
 from sim import pysim
+from sim.check import UnitCheck
 from sim.runner import run_bench
-from sim.units import UnitCheck
 from tests.twins import SIMULATORS, check_on, on_simulators
 
 Shape = tuple[int, int, int, int]   # lane bits, words, lanes, read ports

@@ -4,7 +4,7 @@ from amaranth.back import rtlil
 from accel.circuits.network import Builder
 from rtl.activation import LutFunction
 from rtl.registered import Registered
-from sim.units import UnitCheck
+from sim.check import UnitCheck
 from tests.twins import HAS_ICARUS, check_on
 
 SQUARES = [code * code % 16 for code in range(16)]

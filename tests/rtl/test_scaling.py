@@ -26,8 +26,9 @@ from rtl.scaling import scaling
 from rtl.term_product import PowerProduct, TermProduct
 from rtl.tflite import HighMultiply
 from sim import pysim
+from sim.check import UnitCheck
+from sim.lane_checks import stored
 from sim.runner import simulators
-from sim.units import UnitCheck, stored
 from tests.configs import NARROW, ONE_BY_ONE, TINY
 from tests.twins import check_on
 

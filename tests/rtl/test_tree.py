@@ -6,7 +6,7 @@ import pytest
 
 from rtl.tree import TreeMultiplier
 from sim import pysim
-from sim.units import UnitCheck
+from sim.check import UnitCheck
 
 
 def check(a_bits: int, b_bits: int, b_unsigned: bool, pairs: list[tuple[int, int]]) -> UnitCheck:

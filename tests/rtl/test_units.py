@@ -8,6 +8,7 @@ from accel.spec.array import ArrayError, ArraySpec
 from accel.spec.cells import CellSpec
 from accel.spec.config import AccelConfig, ConfigError
 from sim import pysim, units
+from sim.lane_checks import requantizer_check
 from tests.configs import ADD, FIVE_BY_SEVEN, SWITCHED, TINY, UNITS, WIDE
 
 #: Lanes that multiply in carry chains, and lanes that cannot add.
@@ -36,14 +37,14 @@ def spec(kind: str, multiplier: str, act_bits: int, weight_bits: int, rows: int 
                      terms=rows, band_rows=band_rows, band_cols=band_cols, multiplier=multiplier)
 
 
-@pytest.mark.parametrize("check", units.LANE_CHECKS, ids=lambda check: check.__name__.strip("_"))
+@pytest.mark.parametrize("check", units.LANE_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("config", [*UNITS, IN_LUTS, ALONE, *TFLITE, *SUMS],
                          ids=lambda config: config.name)
 def test_lanes_equal_torch(config: AccelConfig, check) -> None:
     assert pysim.mismatches(check(config)) == []
 
 
-@pytest.mark.parametrize("check", units.ARRAY_CHECKS, ids=lambda check: check.__name__.strip("_"))
+@pytest.mark.parametrize("check", units.ARRAY_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: " ".join(map(str, cell)))
 def test_cells_equal_torch(cell, check) -> None:
     assert pysim.mismatches(check(spec(*cell))) == []
@@ -76,7 +77,7 @@ def test_an_element_is_in_one_band() -> None:
 
 def test_sixteen_bits() -> None:
     for config in (WIDE, replace(WIDE, name="wide-luts", cols=8, vector_lanes=8)):
-        assert pysim.mismatches(units._requantizer(config)) == []
+        assert pysim.mismatches(requantizer_check(config)) == []
 
 
 @pytest.mark.parametrize("config", UNITS[:2], ids=lambda config: config.name)

@@ -18,8 +18,8 @@ from rtl.pair import DualMultiplier, PackedMultiplier
 from rtl.register import LocalRegister, MaskedRegister
 from rtl.tree import TreeMultiplier
 from sim import units, vendor
+from sim.check import UnitCheck
 from sim.runner import run_bench, simulators
-from sim.units import UnitCheck
 from sim.verilator import SimulatorError
 from tests.configs import TINY, TWO_BY_THREE
 from tests.twins import check_on, on_simulators, stimuli, twin_check

@@ -7,7 +7,7 @@ import pytest
 from accel import golden
 from accel.compile import compile_graph
 from rtl.top import System
-from sim import units
+from sim.lane_checks import activation_check
 from sim.runner import run_bench, simulators
 from sim.verilator import SimulatorError
 from tests.configs import ONE_BY_ONE
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("simulator", simulators())
 def test_a_wrong_value_is_found(simulator: str) -> None:
-    check = units._activation(replace(ONE_BY_ONE, activations=("relu",)))
+    check = activation_check(replace(ONE_BY_ONE, activations=("relu",)))
     right = run_bench(check.component, "vectors", check.job, simulator=simulator)
     assert (right.mismatches, right.first, right.waves) == (0, "", "")
     assert right.compared == len([value for value in check.expected["o"] if value is not None])
@@ -53,6 +53,6 @@ def test_a_wrong_layer_is_named(tmp_path: Path) -> None:
 
 
 def test_a_broken_bench_is_an_error() -> None:
-    check = units._activation(replace(ONE_BY_ONE, activations=("relu",)))
+    check = activation_check(replace(ONE_BY_ONE, activations=("relu",)))
     with pytest.raises(SimulatorError, match="bench vectors ended early"):
         run_bench(check.component, "vectors", {**check.job, "inputs": {"nothing": [1]}})
