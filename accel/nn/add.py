@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from accel.nn import kernel
-from accel.nn.window import Size, pair
+from accel.nn.window import Size, pair, symmetric
 
 #: Length of a weight gradient, as root mean square of its elements.
 ETA = 0.2
@@ -73,7 +73,12 @@ def _(x: Tensor, weight: Tensor, grad: Tensor, stride: Sequence[int], padding: S
 
 def _grad_weight(x: Tensor, weight: Tensor, grad: Tensor, stride: Sequence[int],
                  padding: Sequence[int], dilation: Sequence[int]) -> Tensor:
-    """``sum (x - w) * grad``: a convolution's gradient but for its last part."""
+    """``sum (x - w) * grad``: a convolution's gradient but for its last part.
+
+    float32 of half types, whose range the sums and their length leave.
+    """
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    x, weight, grad = x.to(wide), weight.to(wide), grad.to(wide)
     products = torch.ops.aten.convolution_backward(
         grad, x, weight, None, stride, padding, dilation, False, [0, 0], 1, [False, True, False])
     sums = grad.sum(dim=(0, 2, 3))
@@ -96,6 +101,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_weight = _grad_weight(x, weight, grad, *window)
         length = grad_weight.norm().clamp(min=1e-12)
         grad_weight = grad_weight * (ctx.eta * math.sqrt(weight.numel()) / length)
+        grad_weight = grad_weight.to(weight.dtype)
     return grad_x, grad_weight, None, None, None, None
 
 
@@ -109,6 +115,8 @@ class AddConv2d(nn.Module):
     ----------
     bias
         Of each output channel, added behind. Off, since a batch norm follows.
+    padding
+        Zeros, as many on both sides; so ``same`` needs a kernel that allows it.
     groups
         1 alone.
     eta
@@ -117,17 +125,22 @@ class AddConv2d(nn.Module):
     Members:
         weight: (out, in, kernel_h, kernel_w), at first standard normal as AdderNet has it: weights
             are compared with the output of a batch norm, and are to be spread like it.
+
+    Raises:
+        ValueError: a parameter is out of its range; or ``x`` does not fit, is too small, or is
+            not of floating point.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1,
-                 padding: Size = 0, dilation: Size = 1, groups: int = 1, bias: bool = False, *,
-                 eta: float = ETA) -> None:
+                 padding: str | Size = 0, dilation: Size = 1, groups: int = 1, bias: bool = False,
+                 *, eta: float = ETA) -> None:
         super().__init__()
         if groups != 1:
             raise ValueError(f"an add layer has 1 group, not {groups}")
-        self.in_channels, self.out_channels, self.eta = in_channels, out_channels, eta
-        self.kernel_size, self.stride = pair(kernel_size), pair(stride)
-        self.padding, self.dilation = pair(padding), pair(dilation)
+        self.in_channels, self.out_channels, self.eta = in_channels, out_channels, _checked(eta)
+        self.kernel_size = pair(kernel_size, "kernel_size", 1)
+        self.stride, self.dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+        self.padding = symmetric(padding, self.kernel_size, self.stride, self.dilation)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, *self.kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
@@ -152,12 +165,15 @@ class AddLinear(nn.Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = False, *,
                  eta: float = ETA) -> None:
         super().__init__()
-        self.in_features, self.out_features, self.eta = in_features, out_features, eta
+        self.in_features, self.out_features, self.eta = in_features, out_features, _checked(eta)
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to ``x`` (..., in)."""
+        if x.shape[-1:] != (self.in_features,):
+            raise ValueError(f"an add layer for {self.in_features} features reads "
+                             f"(..., {self.in_features}), not {tuple(x.shape)}")
         y: Tensor = add_conv2d(x.reshape(-1, self.in_features, 1, 1),
                                self.weight[:, :, None, None], (1, 1), (0, 0), (1, 1), self.eta)
         y = y.reshape(*x.shape[:-1], self.out_features)
@@ -167,6 +183,12 @@ class AddLinear(nn.Module):
         """Its parameters, as `nn.Linear` shows them."""
         return (f"in_features={self.in_features}, out_features={self.out_features}, "
                 f"bias={self.bias is not None}")
+
+
+def _checked(eta: float) -> float:
+    if not isinstance(eta, int | float) or not 0 <= eta < math.inf:
+        raise ValueError(f"eta must be a finite number of at least 0, not {eta!r}")
+    return eta
 
 
 def _compiled(x: Tensor) -> bool:
@@ -182,6 +204,9 @@ def _out_shape(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequen
                dilation: Sequence[int]) -> tuple[int, ...]:
     """Shape of the output; a ValueError where ``x`` does not fit."""
     outputs, channels, *kernel_size = weight.shape
+    if not x.is_floating_point() or not weight.is_floating_point():
+        raise ValueError("an add layer reads and holds floating-point numbers, not "
+                         f"{x.dtype} and {weight.dtype}")
     if x.dim() != 4 or x.shape[1] != channels:
         raise ValueError(f"an add layer for {channels} channels reads (n, {channels}, h, w), "
                          f"not {tuple(x.shape)}")
@@ -189,8 +214,9 @@ def _out_shape(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequen
              for size, around, spread, taps, step in zip(
                  x.shape[2:], padding, dilation, kernel_size, stride, strict=True)]
     if min(sizes) < 1:
-        raise ValueError(f"an input of {tuple(x.shape[2:])} is smaller than the kernel "
-                         f"{tuple(kernel_size)}")
+        raise ValueError(f"an input of {tuple(x.shape[2:])} with padding {tuple(padding)} is "
+                         f"smaller than the kernel {tuple(kernel_size)} with dilation "
+                         f"{tuple(dilation)}")
     return x.shape[0], outputs, *sizes
 
 
@@ -209,7 +235,7 @@ def _distance(x: Tensor, weight: Tensor, shape: Sequence[int], stride: Sequence[
 def _pull(x: Tensor, weight: Tensor, grad: Tensor, stride: Sequence[int], padding: Sequence[int],
           dilation: Sequence[int]) -> Tensor:
     """`add_conv2d_grad_input` in torch, a few images and one output channel at a time."""
-    slopes, rows, grad = torch.empty_like(x), weight.flatten(1), grad.flatten(2)
+    slopes, rows, grad = x.new_empty(x.shape), weight.flatten(1), grad.flatten(2)
     window = _window(weight, stride, padding, dilation)
     for images in _chunks(x, weight, grad):
         columns = functional.unfold(x[images], *window)

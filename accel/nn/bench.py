@@ -1,4 +1,5 @@
 """``python -m accel.nn.bench``: what a training step of each layer costs beside a convolution's."""
+import argparse
 import ctypes
 import multiprocessing
 import os
@@ -110,8 +111,12 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-def main() -> None:
-    """Measure and print."""
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print; ``arguments`` of the command line, of which there are none but help."""
+    argparse.ArgumentParser(
+        prog="python -m accel.nn.bench",
+        description="What a training step of each layer costs beside a convolution's.",
+    ).parse_args(arguments)
     # Each in a fork that has no heap yet to take memory from; torch's threads would not survive it.
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         peaks = [{name: pool.apply(peak, (name, case)) for name in ("conv", "add", "stock")}

@@ -37,15 +37,14 @@ def pull(x: Tensor, weight: Tensor, grad: Tensor, stride: Sequence[int],
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loops; None, with a warning, where they cannot be compiled."""
-    try:
-        path = compiled(SOURCE, "nn/distance", FLAGS, machine=_cpu())
-    except CompilerError as error:
-        warnings.warn(f"{error}: add layers are computed by torch, many times slower", stacklevel=2)
-        return None
+    """The compiled loops; None, with a warning, where they cannot be compiled or loaded."""
     # torch makes its own OpenMP global, so that these loops run on torch's threads. A second pool
     # would have to share the cores with torch's idle threads, which wait busily.
-    return ctypes.CDLL(str(path))
+    try:
+        return ctypes.CDLL(str(compiled(SOURCE, "nn/distance", FLAGS, machine=_cpu())))
+    except (CompilerError, OSError) as error:
+        warnings.warn(f"{error}: add layers are computed by torch, many times slower", stacklevel=2)
+        return None
 
 
 def _cpu() -> str:

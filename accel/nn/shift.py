@@ -42,10 +42,16 @@ class ShiftOptions(TypedDict):
 
 def lowest_exponent(bits: int, mode: str) -> int:
     """The smallest power's exponent. Raises a ValueError for other bits or modes than there are."""
-    if bits not in BITS or mode not in MODES:
+    # a list: what cannot be hashed is no mode either
+    if not isinstance(bits, int) or bits not in BITS or mode not in list(MODES):
         raise ValueError(f"a shift layer has 3, 4 or 5 bits and mode 'ps' or 'q', not {bits!r} "
                          f"and {mode!r}")
     return MODES[mode] - (1 << bits - 1)
+
+
+def ternary(sign: Tensor) -> Tensor:
+    """The nearest of -1, 0 and 1. NaN stays, so that it is seen; of `torch.sign` it would be 0."""
+    return sign.round().clamp(-1, 1) + 0.0      # which makes +0 of -0
 
 
 class ShiftLayer(nn.Module):
@@ -67,13 +73,25 @@ class ShiftLayer(nn.Module):
         self.low = lowest_exponent(bits, mode)
         self.bits, self.mode, self.fixed = bits, mode, fixed
         self.bias = None if like.bias is None else nn.Parameter(like.bias.detach())
-        self.take(like)
+        self._start(like)
 
     def take(self, layer: nn.Conv2d | nn.Linear) -> Self:
         """Start from the weights of ``layer``, in its type and on its device, and from its bias.
 
-        It stays without a bias if it has none.
+        It stays without a bias if it has none, and has one of 0 if ``layer`` has none. Raises a
+        ValueError if the weights are of another shape or not finite.
         """
+        weight, shape = layer.weight, (self.weight if self.mode == "q" else self.sign).shape
+        if weight.shape != shape:
+            raise ValueError(f"weights must be of shape {tuple(shape)}, not {tuple(weight.shape)}")
+        if not weight.is_floating_point():
+            raise ValueError(f"weights must be floating-point numbers, not {weight.dtype}")
+        if not (weight.is_meta or bool(weight.isfinite().all())):
+            raise ValueError(f"weights must be finite, but {int((~weight.isfinite()).sum())} of "
+                             f"{weight.numel()} are not")
+        return self._start(layer)
+
+    def _start(self, layer: nn.Conv2d | nn.Linear) -> Self:
         weight = layer.weight.detach()
         if self.mode == "q":
             self.weight = nn.Parameter(weight.clone())
@@ -82,8 +100,9 @@ class ShiftLayer(nn.Module):
             unit = size.mean().clamp(torch.finfo(size.dtype).tiny, 2.0 ** self.low)
             self.sign = nn.Parameter((weight / unit).clamp(-1, 1))
             self.exponent = nn.Parameter(size.clamp(2.0 ** self.low, 1).log2())
-        if self.bias is not None and layer.bias is not None:
-            self.bias = nn.Parameter(layer.bias.detach().clone())
+        if self.bias is not None:
+            self.bias = nn.Parameter(weight.new_zeros(len(weight)) if layer.bias is None
+                                     else layer.bias.detach().clone())
         return self.freeze() if self.fixed else self
 
     def freeze(self) -> Self:
@@ -113,18 +132,22 @@ class ShiftConv2d(ShiftLayer):
         Of a weight; see the module.
     fixed
         Never train the weights: they stay random.
+
+    Raises:
+        ValueError: a parameter is out of its range.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1,
                  padding: str | Size = 0, dilation: Size = 1, groups: int = 1, bias: bool = True,
                  *, bits: int = 4, mode: Mode = "ps", fixed: bool = False) -> None:
-        around = padding if isinstance(padding, str) else pair(padding)
-        like = nn.Conv2d(in_channels, out_channels, pair(kernel_size), pair(stride), around,
-                         pair(dilation), groups, bias)
+        around = padding if isinstance(padding, str) else pair(padding, "padding", 0)
+        window = pair(kernel_size, "kernel_size", 1), pair(stride, "stride", 1)
+        spread = pair(dilation, "dilation", 1)
+        like = nn.Conv2d(in_channels, out_channels, *window, around, spread, groups, bias)
         super().__init__(like, bits, mode, fixed)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride, self.padding = pair(kernel_size), pair(stride), around
-        self.dilation, self.groups = pair(dilation), groups
+        (self.kernel_size, self.stride), self.padding = window, around
+        self.dilation, self.groups = spread, groups
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to ``x`` (n, in, h, w)."""
@@ -164,7 +187,7 @@ class _SignExponent(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, sign: Tensor, exponent: Tensor, low: int) -> Tensor:
-        weight = sign.round().sign() * exponent.clamp(low, 0).round().exp2()
+        weight = ternary(sign) * exponent.clamp(low, 0).round().exp2()
         ctx.save_for_backward(exponent, weight)
         ctx.low = low
         return weight

@@ -32,7 +32,8 @@ class ShiftAddConv2d(nn.Module):
                  *, add_kernel: Size | None = None, bits: int = 4, mode: Mode = "ps",
                  fixed: bool = False, eta: float = ETA) -> None:
         super().__init__()
-        height, width = pair(kernel_size if add_kernel is None else add_kernel)
+        height, width = (pair(kernel_size, "kernel_size", 1) if add_kernel is None
+                         else pair(add_kernel, "add_kernel", 1))
         if height % 2 == 0 or width % 2 == 0:
             raise ValueError("an add layer keeps height and width with an odd kernel, not "
                              f"{(height, width)}: give another add_kernel")

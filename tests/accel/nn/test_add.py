@@ -1,14 +1,16 @@
 """Add layers: values and gradients of the compiled loops and of torch's, against windows."""
 import math
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from accel.nn import AddConv2d, AddLinear, add_conv2d, kernel
+from accel.nn import AddConv2d, AddLinear, ShiftConv2d, add_conv2d, bench, kernel
+from accel.nn.add import add_conv2d_grad_input
 
 #: Channels in and out, size, kernel, stride, padding, dilation.
 CASES = {
@@ -168,12 +170,81 @@ def test_operators_are_registered_well() -> None:
     torch.library.opcheck(add_conv2d, (x, weight, [2, 1], [1, 0], [1, 1], 0.2))
 
 
+def test_operators_agree_about_layouts() -> None:
+    x = torch.randn(2, 3, 5, 4, dtype=torch.float64).to(memory_format=torch.channels_last)
+    weight, grad = torch.randn(2, 3, 3, 3).double(), torch.randn(2, 2, 3, 2).double()
+    torch.library.opcheck(add_conv2d_grad_input, (x, weight, grad, [1, 1], [0, 0], [1, 1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_gradients_of_half_types_do_not_overflow(dtype: torch.dtype) -> None:
+    torch.manual_seed(5)
+    layer, x = AddConv2d(16, 8, 3).to(dtype), torch.randn(4, 16, 12, 12).to(dtype)
+    y = layer(x)
+    grad = (2000 * torch.randn(y.shape)).to(dtype)
+    y.backward(grad)
+    expected = oracle(x, layer.weight.detach(), grad, (1, 1), (0, 0), (1, 1))[2]
+    expected *= 0.2 * math.sqrt(expected.numel()) / expected.norm()
+    assert layer.weight.grad.dtype == dtype
+    assert differ(layer.weight.grad, expected) < 0.01
+
+
+@pytest.mark.parametrize(("padding", "kernel_size", "dilation"), [
+    ("same", (3, 5), (2, 1)), ("valid", 2, 1), ("same", 1, 1)])
+def test_padding_by_name(padding: str, kernel_size, dilation) -> None:
+    x, options = torch.randn(1, 2, 7, 8), {"padding": padding, "dilation": dilation}
+    assert (AddConv2d(2, 3, kernel_size, **options)(x).shape
+            == nn.Conv2d(2, 3, kernel_size, **options)(x).shape)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"kernel_size": 3.0}, "kernel_size must be one or two whole numbers of at least 1, not 3.0"),
+    ({"kernel_size": 0}, "kernel_size must .* at least 1, not 0"),
+    ({"kernel_size": (3, 3, 3)}, r"kernel_size must .* not \(3, 3, 3\)"),
+    ({"stride": 0}, "stride must .* at least 1, not 0"),
+    ({"stride": (1, -1)}, r"stride must .* at least 1, not \(1, -1\)"),
+    ({"dilation": 0}, "dilation must .* at least 1, not 0"),
+    ({"padding": -1}, "padding must .* at least 0, not -1"),
+], ids=str)
+@pytest.mark.parametrize("kind", [AddConv2d, ShiftConv2d])
+def test_sizes_are_checked(kind: type[nn.Module], options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(2, 3, **{"kernel_size": 3, **options})
+
+
+@pytest.mark.parametrize("eta", ["a", math.nan, math.inf, -0.1])
+@pytest.mark.parametrize("kind", [lambda **o: AddConv2d(1, 1, 1, **o),
+                                  lambda **o: AddLinear(1, 1, **o)], ids=["conv", "linear"])
+def test_eta_is_checked(kind, eta: object) -> None:
+    with pytest.raises(ValueError, match=f"eta must be a finite number of at least 0, not {eta!r}"):
+        kind(eta=eta)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64], ids=str)
+def test_inputs_are_of_floating_point(dtype: torch.dtype) -> None:
+    for layer, shape in (AddConv2d(2, 3, 1), (1, 2, 2, 2)), (AddLinear(2, 3), (4, 2)):
+        with pytest.raises(ValueError, match=f"holds floating-point numbers, not {dtype} and"):
+            layer(torch.zeros(shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (0, 7), (70,), ()], ids=str)
+def test_features_are_checked(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"an add layer for 5 features reads \(..., 5\), not "
+                                         + re.escape(str(shape))):
+        AddLinear(5, 3)(torch.zeros(shape))
+
+
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: AddConv2d(4, 4, 3, groups=2), "an add layer has 1 group, not 2"),
     (lambda: AddConv2d(4, 4, 3)(torch.zeros(1, 3, 5, 5)),
      r"an add layer for 4 channels reads \(n, 4, h, w\), not \(1, 3, 5, 5\)"),
     (lambda: AddConv2d(4, 4, 3)(torch.zeros(1, 4, 2, 5)),
-     r"an input of \(2, 5\) is smaller than the kernel \(3, 3\)"),
+     r"of \(2, 5\) with padding \(0, 0\) is smaller than the kernel \(3, 3\) with dilation"),
+    (lambda: AddConv2d(4, 4, 3, padding="full"),
+     "padding must be 'same', 'valid' or numbers, not 'full'"),
+    (lambda: AddConv2d(4, 4, 3, 2, "same"), r"padding 'same' needs stride 1, not \(2, 2\)"),
+    (lambda: AddConv2d(4, 4, 2, padding="same"),
+     r"padding 'same' of the kernel \(2, 2\) is not the same on both sides"),
 ])
 def test_errors(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -199,6 +270,31 @@ def test_without_a_compiler(compiler: str | None, reason: str, tmp_path, monkeyp
         assert torch.equal(layer(x), got)       # without another warning
     finally:
         kernel.library.cache_clear()
+
+
+def test_where_nothing_can_be_written_or_loaded(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    x, layer = torch.randn(2, 2, 5, 5), AddConv2d(2, 3, 3)
+    expected = layer(x)
+    try:
+        monkeypatch.setattr("accel.compiled.BUILD", tmp_path / "file")
+        kernel.library.cache_clear()
+        with pytest.warns(UserWarning, match=r"cannot write .*: Not a directory: add layers are"):
+            assert torch.allclose(layer(x), expected, atol=1e-5)
+        monkeypatch.setattr(kernel, "compiled", lambda *_, **__: tmp_path / "file")
+        kernel.library.cache_clear()
+        with pytest.warns(UserWarning, match="file too short: add layers are computed by torch"):
+            assert torch.allclose(layer(x), expected, atol=1e-5)
+    finally:
+        kernel.library.cache_clear()
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--bogus", 2), ("--help", 0)])
+def test_the_benchmark_reads_its_command_line(argument: str, status: int, monkeypatch) -> None:
+    monkeypatch.setattr(bench, "CASES", ())
+    with pytest.raises(SystemExit) as exit_:
+        bench.main([argument])
+    assert exit_.value.code == status
 
 
 def test_the_loops_run_on_the_threads_of_torch() -> None:

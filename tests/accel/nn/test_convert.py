@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations, prune, weight_norm
 
 from accel.data import load_digits
 from accel.networks import NETWORKS, to_input
@@ -78,6 +79,7 @@ def test_shift_weights_are_taken_over(kind: str) -> None:
     assert (shift.bias is None) == (kind == "shiftadd")
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even:UserWarning")
 def test_parameters_are_those_of_the_convolution() -> None:
     conv = nn.Conv2d(4, 6, (3, 1), (2, 1), (1, 0), (1, 2), bias=False).double().eval()
     x = torch.randn(2, 4, 9, 7, dtype=torch.float64)
@@ -89,6 +91,11 @@ def test_parameters_are_those_of_the_convolution() -> None:
         assert all(not name.endswith("bias") for name, _ in got.named_parameters())
     assert convert(conv, "shiftadd", norm=False, add_kernel=1).add.kernel_size == (1, 1)
     assert convert(conv, "shiftadd", norm=False).add.kernel_size == (3, 1)
+    # what is not the same on both sides is no matter to a shift layer
+    even = nn.Conv2d(4, 6, (2, 4), padding="same")
+    for kind in ("shift", "shiftadd"):
+        new = convert(even, kind, norm=False, add_kernel=1)
+        assert new(x.float()).shape == even(x.float()).shape
     same = nn.Conv2d(4, 6, (3, 5), padding="same", dilation=(2, 1))
     assert convert(same, "add", norm=False).padding == (2, 2)
     assert convert(nn.Conv2d(4, 6, 3, padding="valid"), "add", norm=False).padding == (0, 0)
@@ -99,6 +106,125 @@ def test_a_layer_in_two_places_stays_one() -> None:
     got = convert(nn.Sequential(layer, nn.ReLU(), layer), "shift")
     assert got[0] is got[2]
     assert isinstance(got[0], ShiftLinear)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_place_of_a_layer_is_normed(order: int) -> None:
+    conv = nn.Conv2d(3, 3, 3, padding=1)
+    parts = [nn.Sequential(conv, nn.BatchNorm2d(3), nn.ReLU()), nn.Sequential(conv, nn.ReLU())]
+    normed, bare = convert(nn.Sequential(*parts[::order]), "add")[::order]
+    assert isinstance(normed[0], AddConv2d)
+    assert isinstance(bare[0][1], nn.BatchNorm2d)
+    assert normed[0] is bare[0][0]
+    assert normed[0].bias is None
+    assert bare(normed(torch.randn(4, 3, 5, 5))).any()
+    normed, bare = convert(nn.Sequential(*parts[::order]), "add", norm=False)[::order]
+    assert normed[0] is bare[0]
+    assert bare[0].bias is not None
+    # norms of their own
+    twice = convert(nn.Sequential(conv, nn.ReLU(), conv), "add")
+    assert twice[0][0] is twice[2][0]
+    assert twice[0][1] is not twice[2][1]
+
+
+def test_names_to_keep() -> None:
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(11)))
+    for keep in ("10", (name for name in ["10"]), {"10"}):
+        got = convert(model, "shift", keep=keep)
+        assert [type(layer) for layer in got] == [ShiftLinear] * 10 + [nn.Linear]
+    with pytest.raises(ValueError, match="there is no layer fc to keep"):
+        convert(model, "shift", keep="fc")
+    layer = nn.Linear(4, 4)
+    shared = nn.ModuleDict({"a": layer, "b": layer, "c": nn.Linear(4, 4)})
+    for keep in ("b", lambda name, _: name == "b"):
+        got = convert(shared, "shift", keep=keep)
+        assert got["a"] is got["b"]
+        assert [type(got[name]) for name in "abc"] == [nn.Linear, nn.Linear, ShiftLinear]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_frozen_stays_frozen(kind: str) -> None:
+    model = network()
+    model.stem.requires_grad_(False)
+    model.conv.bias.requires_grad_(False)
+    got = convert(model, kind, norm=False)
+    assert not any(parameter.requires_grad for parameter in got.stem.parameters())
+    free = {name.split(".")[-1]: parameter.requires_grad
+            for name, parameter in got.conv.named_parameters()}
+    assert not free.pop("bias")
+    assert all(free.values())
+    assert all(parameter.requires_grad for parameter in got.last.parameters())
+
+
+class MyConv(nn.Conv2d):
+    """Of a user."""
+
+
+def hooked() -> nn.Linear:
+    layer = nn.Linear(2, 2)
+    layer.register_forward_hook(lambda *_: None)
+    return layer
+
+
+def tied() -> nn.ModuleList:
+    one, other = nn.Linear(2, 2), nn.Embedding(2, 2)
+    other.weight = one.weight
+    return nn.ModuleList([one, other])
+
+
+def frozen_and_pruned() -> nn.Linear:
+    return prune.random_unstructured(nn.Linear(2, 2).requires_grad_(False), "weight", 0.5)
+
+
+@pytest.mark.parametrize(("layer", "message"), [
+    (nn.LazyConv2d(2, 3), "layer 0: a LazyConv2d may do more than the nn.Conv2d"),
+    (MyConv(1, 1, 1), "layer 0: a MyConv may do more than the nn.Conv2d"),
+    (parametrizations.weight_norm(nn.Linear(2, 2)),
+     "layer 0: a ParametrizedLinear may do more than the nn.Linear"),
+    (nn.TransformerEncoderLayer(4, 2, 4),
+     "layer 0.linear1: nn.TransformerEncoderLayer reads its weights without calling"),
+    (hooked(), "layer 0: it has hooks"),
+    (frozen_and_pruned(), "layer 0: it has hooks"),
+    (tied(), "layer 0.0: it shares a parameter with another layer"),
+], ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "")
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_that_would_lose_something(kind: str, layer: nn.Module, message: str) -> None:
+    model = nn.Sequential(layer, nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=message):
+        convert(model, kind)
+    got = convert(model, kind, keep="0", norm=False)
+    assert [type(part) for part in got] == [type(layer), LAYERS[kind][1]]
+
+
+def test_attention_stays() -> None:
+    assert isinstance(convert(nn.MultiheadAttention(4, 2), "add").out_proj, nn.Linear)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("change", [
+    weight_norm, lambda layer: prune.random_unstructured(layer, "weight", 0.5)],
+    ids=["weight_norm", "pruned"])
+def test_what_cannot_be_copied(change) -> None:
+    layer = change(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="layer 1: its weight is computed from parameters"):
+        convert(nn.Sequential(nn.ReLU(), layer), "shift")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_no_numbers(value: float) -> None:
+    model = network()
+    model.conv.weight.data[1, 2, 0, 0] = value
+    with pytest.raises(ValueError, match="layer conv: weights must be finite, but 1 of 864 are"):
+        convert(model, "shift")
+
+
+@pytest.mark.parametrize(("model", "options", "message"), [
+    (5, {}, "model must be an nn.Module, not 5"),
+    (nn.ReLU(), {"keep": None}, "keep must be names of layers or a function, not None"),
+], ids=str)
+def test_types(model, options: dict, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        convert(model, "add", **options)
 
 
 def test_depthwise_networks_can_shift() -> None:
@@ -122,6 +248,8 @@ def test_depthwise_networks_can_shift() -> None:
      r"layer 0: padding 'same' of the kernel \(2, 2\) is not the same on both sides"),
     (nn.Sequential(nn.Conv2d(1, 1, 2)), {"kind": "shiftadd"},
      r"layer 0: an add layer keeps height and width with an odd kernel, not \(2, 2\)"),
+    (nn.Sequential(nn.Conv2d(1, 1, 3)), {"kind": "shiftadd", "add_kernel": -1},
+     "layer 0: add_kernel must be one or two whole numbers of at least 1, not -1"),
 ])
 def test_errors(model: nn.Module, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

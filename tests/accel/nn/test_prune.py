@@ -1,7 +1,10 @@
 """Pruning of shift layers, and what is left when training ends."""
+import math
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from accel.nn import AddConv2d, ShiftConv2d, ShiftLinear, prune_shifts, settle, zeros
 
@@ -25,7 +28,11 @@ def test_the_smallest_go(share: float) -> None:
         assert int((~kept).sum()) >= round(share * old.numel())
         if share < 1 and kept.any():
             assert old[~kept].abs().max() <= old[kept].abs().max()
-    assert zeros(model) >= share
+    assert zeros(model[:4]) >= share
+    # the others' weights are counted too, of which none is 0
+    weights = [model[index].effective_weight() for index in (0, 3, 4)]
+    assert zeros(model) == (sum(int((weight == 0).sum()) for weight in weights)
+                            / sum(weight.numel() for weight in weights))
 
 
 def test_pruned_weights_stay_zero_while_the_others_are_trained() -> None:
@@ -62,14 +69,33 @@ def test_settling_changes_no_weight_and_survives_half_precision() -> None:
     assert torch.equal(half.effective_weight(), before)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.5])
+@pytest.mark.parametrize("name", ["bias", "exponent"])
+def test_settling_with_another_parameter_pruned(name: str) -> None:
+    layer = ShiftLinear(6, 4)
+    prune.random_unstructured(layer, name, 0.5)
+    x = torch.randn(2, 6)
+    wanted = layer(x)
+    settle(layer)
+    assert torch.equal(layer(x), wanted)
+    assert torch.equal(layer.exponent, layer.exponent.round())
+
+
+def test_settling_hides_no_nan() -> None:
+    layer = ShiftLinear(2, 1)
+    layer.sign.data[0, 0] = math.nan
+    settle(layer)
+    assert layer.effective_weight().isnan().tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, "0.5"])
 def test_a_share_that_is_none(share: float) -> None:
-    with pytest.raises(ValueError, match=rf"must be in 0\.\.1, not {share}"):
+    with pytest.raises(ValueError, match=rf"must be in 0\.\.1, not {share!r}"):
         prune_shifts(network(), share)
 
 
 def test_nothing_to_prune() -> None:
     model = nn.Sequential(nn.Conv2d(1, 1, 1))
-    prune_shifts(model, 0.5)
+    with pytest.raises(ValueError, match="nothing to prune: no shift layer of mode 'ps'"):
+        prune_shifts(model, 0.5)
     settle(model)
     assert zeros(model) == 0

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from accel.nn import ShiftConv2d, ShiftLinear
+from accel.nn.shift import ternary
 
 LOWEST = {("ps", 3): -2, ("ps", 4): -6, ("ps", 5): -14, ("q", 3): -3, ("q", 4): -7, ("q", 5): -15}
 
@@ -42,6 +43,41 @@ def test_starts_next_to_real_weights(mode: str) -> None:
     assert layer.effective_weight().flatten()[:9].tolist() == expected
     assert torch.equal(layer.bias, conv.bias)
     assert layer.bias is not conv.bias
+
+
+@pytest.mark.parametrize("mode", ["ps", "q"])
+def test_what_it_cannot_start_from(mode: str) -> None:
+    layer = ShiftConv2d(3, 8, 3, mode=mode)
+    with pytest.raises(ValueError, match=r"of shape \(8, 3, 3, 3\), not \(4, 3, 5, 5\)"):
+        layer.take(nn.Conv2d(3, 4, 5))
+    with pytest.raises(ValueError, match=r"floating-point numbers, not torch\.complex64"):
+        layer.take(nn.Conv2d(3, 8, 3, dtype=torch.complex64))
+    conv = nn.Conv2d(3, 8, 3)
+    conv.weight.data[0, 0, 0, :2] = torch.tensor([math.nan, -math.inf])
+    with pytest.raises(ValueError, match="weights must be finite, but 2 of 216 are not"):
+        layer.take(conv)
+
+
+def test_starts_without_the_bias_that_a_layer_has_not() -> None:
+    plain = nn.Linear(2, 2, bias=False, dtype=torch.float64)
+    layer = ShiftLinear(2, 2).take(plain)
+    assert layer.bias.tolist() == [0, 0]
+    assert layer.bias.dtype == torch.float64
+    assert ShiftLinear(2, 2, bias=False).take(nn.Linear(2, 2)).bias is None
+
+
+@pytest.mark.parametrize(("mode", "name"), [("ps", "sign"), ("ps", "exponent"), ("q", "weight")])
+def test_nan_is_seen(mode: str, name: str) -> None:
+    layer = ShiftLinear(3, 1, mode=mode)
+    getattr(layer, name).data[0, 1] = math.nan
+    assert layer.effective_weight().isnan().tolist() == [[False, True, False]]
+
+
+def test_no_zero_is_negative() -> None:
+    sign = torch.tensor([-0.3, -0.0, 0.0, 0.3, -0.5, -0.6, 5.0, -math.inf])
+    assert [str(value) for value in ternary(sign).tolist()] == [
+        "0.0", "0.0", "0.0", "0.0", "0.0", "-1.0", "1.0", "-1.0"]
+    assert torch.equal(ternary(sign), sign.round().sign())
 
 
 @pytest.mark.parametrize("inputs", [9, 4608])
@@ -96,7 +132,7 @@ def test_export_shows_ordinary_operators(make, mode: str) -> None:
     layer, x = make(mode).eval(), torch.randn(2, 2, 5, 4)
     program = torch.export.export(layer, (x,))
     calls = [node.target for node in program.graph.nodes if node.op == "call_function"]
-    assert len(calls) == 7
+    assert len(calls) == {"ps": 8, "q": 7}[mode]
     assert all(str(call).startswith("aten.") for call in calls)
     assert str(calls[-1]) in {"aten.conv2d.default", "aten.linear.default"}
     assert torch.equal(program.module()(x), layer(x))
@@ -118,7 +154,8 @@ def test_fixed(mode: str) -> None:
 
 @pytest.mark.parametrize(("options", "given"), [
     ({"bits": 2}, "2 and 'ps'"), ({"bits": 6, "mode": "q"}, "6 and 'q'"),
-    ({"mode": "PS"}, "4 and 'PS'")])
+    ({"mode": "PS"}, "4 and 'PS'"), ({"bits": 4.0}, "4.0 and 'ps'"),
+    ({"mode": ["ps"]}, r"4 and \['ps'\]")])
 @pytest.mark.parametrize("make", [lambda **o: ShiftConv2d(1, 1, 1, **o),
                                   lambda **o: ShiftLinear(1, 1, **o)], ids=["conv", "linear"])
 def test_errors(make, options: dict, given: str) -> None:
