@@ -15,6 +15,7 @@ from accel.console import console
 from accel.data import load_digits
 from accel.device import Device, DeviceError, rtl_device
 from accel.emulate import Emulator
+from accel.files import check_writable, writing
 from accel.graph import IntArray, Tensor
 from accel.networks import LENETS, NETWORKS
 from accel.pretrained import accuracy, prepare
@@ -84,14 +85,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compile(options: argparse.Namespace, config: AccelConfig) -> int:
+    check_writable("--output", options.output)
     program = compile_graph(load_graph(options.model, options.calibration, config), config)
-    program.save(options.output)
+    with writing("--output", options.output):
+        program.save(options.output)
     print(f"{options.output}: {len(program.instructions())} instructions for config "
           f"{config.name} ({config.digest})")
     return 0
 
 
 def _run(options: argparse.Namespace, config: AccelConfig) -> int:
+    if options.output:
+        check_writable("--output", options.output)
     program, images = Program.load(options.program), load_array(options.input)
     program.check(config)
     codes = _codes(program, images, options.input, config)
@@ -100,7 +105,8 @@ def _run(options: argparse.Namespace, config: AccelConfig) -> int:
     device.load(program)
     outputs = classes.apply(program.host, target.scale * (device.run(codes) - target.zero_point))
     if options.output:
-        np.save(options.output, outputs)
+        with writing("--output", options.output):
+            np.save(options.output, outputs)
     for row in outputs.reshape(len(outputs), -1)[:10]:
         print(" ".join(f"{value:9.4f}" for value in row))
     if device.counters:

@@ -76,7 +76,8 @@ class Emulator:
 
     def run(self, codes: IntArray) -> IntArray:
         """See `device.Device.run`; what nobody wrote is arbitrary: here the largest code."""
-        outputs = [self._run_batch(codes[n:n + BATCH]) for n in range(0, len(codes), BATCH)]
+        # a batch of no image has an output too
+        outputs = [self._run_batch(codes[n:n + BATCH]) for n in range(0, max(len(codes), 1), BATCH)]
         return np.concatenate(outputs)
 
     def read(self, tensor: str) -> IntArray:

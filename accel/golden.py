@@ -81,8 +81,8 @@ def _pad(x: torch.Tensor, padding: graph.Padding, value: int) -> torch.Tensor:
 
 def _convolve(node: graph.Conv2d, x: torch.Tensor, config: AccelConfig) -> torch.Tensor:
     padded = _pad(x, node.padding, node.input.zero_point)
-    total = _distances(node, padded) if node.operation is Operation.DISTANCE else _products(
-        node, padded, 1 << (config.act_bits - 1))
+    sums = _distances if node.operation is Operation.DISTANCE else _products
+    total = sums(node, padded, 1 << (config.act_bits - 1))
     bias, multiplier, shift = (torch.as_tensor(array).view(-1, 1, 1)
                                for array in (node.bias, node.multiplier, node.shift))
     offset = node.output.zero_point if node.offset is None else node.offset
@@ -99,10 +99,10 @@ def _products(node: graph.Conv2d, padded: torch.Tensor, largest: int) -> torch.T
     return total.long()
 
 
-def _distances(node: graph.Conv2d, padded: torch.Tensor) -> torch.Tensor:
-    """Minus the sums of distances between weights and codes, tap by tap."""
+def _distances(node: graph.Conv2d, padded: torch.Tensor, largest: int) -> torch.Tensor:
+    """Minus the sums of distances between weights and codes up to ``largest``, tap by tap."""
     # int32 is several times as fast, and holds the sums of all but huge kernels of wide codes
-    most = int(abs(node.weight).max() + padded.abs().max()) * node.weight[0].size
+    most = int(abs(node.weight).max() + largest) * node.weight[0].size
     number = torch.int32 if most < 1 << 31 else torch.int64
     padded, weight = padded.to(number), torch.as_tensor(node.weight).to(number)
     out, depth, height, width = weight.shape

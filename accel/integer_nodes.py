@@ -62,8 +62,9 @@ def quantize_weights(weight: FloatArray, members: FloatArray, smallest: FloatArr
                      ) -> tuple[IntArray, FloatArray]:
     """Weights (out, terms) as multiples of one scale per channel: (codes, scales (out,)).
 
-    Each code is the nearest of ``members`` (ascending); each scale, about not below ``smallest``
-    (out,), is the one of `RATIOS`, made ``legal``, with the least squared error.
+    Each code is the nearest of ``members`` (ascending), 0 for a weight far below the others of its
+    channel; each scale, about not below ``smallest`` (out,), is the one of `RATIOS`, made
+    ``legal``, with the least squared error.
     """
     middles = (members[1:] + members[:-1]) / 2
     start = np.abs(weight).max(axis=1) / members[-1]
@@ -102,13 +103,19 @@ def _distance(layer: FloatDistance, source: Tensor, target: Tensor, config: Acce
 
     A weight beyond its range is as far from every code as the last code is, and a constant more:
     that becomes part of the bias, and nothing is lost. (Lossless clipping, after Y. Nie et al.,
-    "Redistribution of weights and activations for AdderNet quantization", NeurIPS 2022.)
+    "Redistribution of weights and activations for AdderNet quantization", NeurIPS 2022.) A weight
+    within, beyond what the cell holds, is nearer to some codes and has to be refused.
     """
     weight, factor = layer.weight.numpy() / source.scale + source.zero_point, layer.scale.numpy()
     cell, unit = config.cell_spec, source.scale / target.scale
+    inside = np.clip(weight, *limits(config.act_bits))
+    codes = np.rint(inside).astype(np.int64)
     low, *_, high = cell.weights_of(Operation.DISTANCE)
-    least, most = limits(config.act_bits)
-    inside = np.clip(weight, max(low, least), min(high, most))
+    if codes.min() < low or codes.max() > high:
+        raise QuantizeError(
+            f"{layer.name}: distances of {config.act_bits}-bit activations take weight_bits of at "
+            f"least {config.act_bits + 1}, not {cell.weight_bits}, whose {low}..{high} do not hold "
+            f"its weights' codes {codes.min()}..{codes.max()}")
     beyond = abs(weight - inside).sum(axis=(1, 2, 3)) * source.scale
     offset = layer.bias.numpy() - beyond * factor
     smallest = _smallest(offset, source, target, config)
@@ -116,7 +123,7 @@ def _distance(layer: FloatDistance, source: Tensor, target: Tensor, config: Acce
     # The factor is rounded here, and the bias not made for what it becomes: sum and bias nearly
     # cancel each other, and their difference is to be off by as little as the factor.
     multiplier, shift = _factors(layer.name, factor * unit, config)
-    return graph.Conv2d(layer.name, source, target, np.rint(inside).astype(np.int64),
+    return graph.Conv2d(layer.name, source, target, codes,
                         np.rint(offset / (source.scale * factor)).astype(np.int64), multiplier,
                         shift, layer.stride, layer.padding, layer.dilation,
                         operation=Operation.DISTANCE)

@@ -37,7 +37,7 @@ SUPPORTED = (
 
 
 def import_torch(model: nn.Module, input_shape: tuple[int, ...]) -> FloatGraph:
-    """Float graph of ``model``, which is put in evaluation mode.
+    """Float graph of what ``model`` computes in evaluation mode; its own modes stay.
 
     ``input_shape`` is (channels, height, width) or (features,). Raises `ModelError` naming
     everything that cannot be expressed: each unsupported operator and parameter, with its layer.
@@ -72,20 +72,28 @@ def _filled(shape: tuple[int, ...]) -> Shape:
 def _export(model: nn.Module, input_shape: tuple[int, ...]) -> torch.export.ExportedProgram:
     like = next(model.parameters(), torch.zeros(()))
     example = torch.zeros((IMAGES, *input_shape), dtype=like.dtype, device=like.device)
+    modes = [(module, module.training) for module in model.modules()]
     try:
         return torch.export.export(model.eval(), (example,))
     except Exception as error:      # whatever the module's own code raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"cannot import the model: on an input of shape "
                          f"{(IMAGES, *input_shape)} it fails with: {reason}") from error
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _arrays(program: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by the name of their placeholder, float64."""
+    """Copies of parameters and buffers by the name of their placeholder, each in its own type.
+
+    What is computed from them rounds as it does in torch: near sqrt(1/2) a power of two depends
+    on it.
+    """
     signature = program.graph_signature
     targets = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     values = {**program.state_dict, **program.constants}
-    return {name: values[target].detach().cpu().double() for name, target in targets.items()}
+    return {name: values[target].detach().cpu().clone() for name, target in targets.items()}
 
 
 def _dynamic_shapes(program: torch.export.ExportedProgram) -> list[str]:

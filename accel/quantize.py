@@ -32,10 +32,15 @@ def quantize(model: nn.Module, batches: Iterable[torch.Tensor], config: AccelCon
     """Integer graph of ``model`` for ``config``.
 
     ``batches`` are float tensors (n, channels, height, width) or (n, features) like those that
-    the network will see; some 256 images are enough. Raises `QuantizeError` for unusable data, an
-    activation that is missing or a scale out of range, `ModelError` for what `import_torch` cannot
-    express and `GraphError` for what the configuration cannot hold.
+    the network will see; some 256 images are enough. Weights that are small beside the largest of
+    their output channel become 0: of a shift layer those below some 2**-8 of it where a cell's
+    weight has 3 exponent bits, as in every preset. Raises `QuantizeError` for unusable data, an
+    activation that is missing, a scale out of range or a distance's weight that the cells do not
+    hold, `ModelError` for what `import_torch` cannot express and `GraphError` for what the
+    configuration cannot hold.
     """
+    if not isinstance(config, AccelConfig):
+        raise TypeError(f"config must be an AccelConfig, not {config!r}")
     images = _calibration_images(batches)
     return quantize_float(import_torch(model, tuple(images.shape[1:])), images, config, name)
 
@@ -63,6 +68,8 @@ def quantize_input(network: graph.Graph, images: torch.Tensor, config: AccelConf
 
     These are (n, channels, height, width) or, where the network reads features, (n, features).
     """
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(f"images must be a torch tensor, not {type(images).__name__}")
     shape = network.input.shape
     if tuple(images.shape[1:]) not in (shape, _without_position(shape)):
         raise QuantizeError(f"images must be n of shape {shape}, not {tuple(images.shape)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from numpy.lib import format as npy
 
 from accel.graph import Graph
 from accel.networks import NETWORKS
@@ -39,12 +40,16 @@ def load_graph(model: str, calibration: Path | None, config: AccelConfig) -> Gra
 
 
 def load_array(path: Path) -> npt.NDArray[np.generic]:
-    """The array in an .npy file."""
+    """The numbers in an .npy file, in the machine's byte order."""
     try:
-        array: npt.NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            array = npy.read_array(file)
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read array {path}: {error}") from None
-    return array
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise InputError(f"{path}: must hold integers or floats of at most 64 bits, not "
+                         f"{array.dtype}")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _load_model(text: str) -> torch.nn.Module:

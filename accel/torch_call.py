@@ -103,7 +103,8 @@ class Call:
 
     def stored(self, nodes: Sequence[Node]) -> list[torch.Tensor]:
         """Parameters or buffers of the module, float64."""
-        known = [self.scope.arrays[node.name] for node in nodes if node.name in self.scope.arrays]
+        known = [self.scope.arrays[node.name].double() for node in nodes
+                 if node.name in self.scope.arrays]
         if len(known) < len(nodes):
             raise ModelError("its weight and bias must be stored, or computed from what is")
         if not all(bool(array.isfinite().all()) for array in known):

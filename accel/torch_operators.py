@@ -72,8 +72,8 @@ def _add_conv(call: Call, x: Node, weight: Node, stride: Sequence[int], padding:
     (array,), size = call.stored([weight]), size_of(x)
     value, one = call.features(x, border=True), array.new_ones(len(array))
     if size[2:] == (1, 1) == array.shape[2:] and not any(padding):
-        # features, whatever shape they came from
-        array = array.reshape(len(array), *value.outer)
+        # features, whatever shape they came from, of which it makes a single position
+        array, stride, dilation = array.reshape(len(array), *value.outer), (1, 1), (1, 1)
     else:
         value = call.image(x, border=True)
     return call.emit(FloatDistance(

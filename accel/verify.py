@@ -216,15 +216,21 @@ def _weight_faults(node: Conv2d, config: AccelConfig) -> Faults:
         codable = set(cell.weights_of(node.operation))
     elif node.operation is Operation.PRODUCT and not set(np.unique(node.weight)) - {0, 1}:
         codable = {0, 1}        # sums, which distances give too (`compile.pack`)
-        if cell.weight_bits <= config.act_bits:
-            yield (f"adds up activations of {config.act_bits} bits, which takes weight_bits >= "
-                   f"{config.act_bits + 1} in an add cell, not {cell.weight_bits}")
+        if fault := sum_fault(config):
+            yield fault
     else:
         yield f"needs {' or '.join(cells_for(node.operation))} cells, not {cell.kind}"
         return
     if strange := sorted(set(np.unique(node.weight).tolist()) - codable):
         yield (f"weights {strange[:4]} have no code in a {cell.kind} cell of "
                f"{cell.weight_bits} bits")
+
+
+def sum_fault(config: AccelConfig) -> str:
+    """Why distances cannot add up activations, with any below their lowest weight; or empty."""
+    need, have = config.act_bits + 1, config.weight_bits
+    return (f"adds up activations of {config.act_bits} bits, which takes weight_bits >= {need} in "
+            f"an add cell, not {have}" if have < need else "")
 
 
 def _sum_faults(node: Conv2d, config: AccelConfig) -> Faults:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from accel.compile.stages import CompileError
 from accel.graph import Conv2d, IntArray
 from accel.spec.cells import OFF, Operation
 from accel.spec.config import AccelConfig
 from accel.spec.link import offset_bits, param_bits, param_code
+from accel.verify import sum_fault
 
 #: Marks what is no weight; none is as small.
 ABSENT = np.iinfo(np.int64).min
@@ -85,6 +87,8 @@ def _codes(conv: Conv2d, config: AccelConfig) -> IntArray:
     cell, operation = config.cell_spec, conv.operation
     weight = conv.weight
     if _sums_distances(conv, config):
+        if fault := sum_fault(config):      # of a copy; the graph's own are verified
+            raise CompileError(f"{conv.name}: {fault}")
         operation = Operation.DISTANCE
         weight = np.where(weight == 1, cell.weights_of(operation)[0], ABSENT)
     members, places = np.unique(weight, return_inverse=True)

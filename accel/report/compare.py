@@ -27,7 +27,7 @@ from accel.console import console
 from accel.cost.energy import energy_of
 from accel.data import CLASSES, TEST_PER_CLASS
 from accel.device import Device, DeviceError, rtl_device
-from accel.files import write_atomic
+from accel.files import check_writable, write_atomic, writing
 from accel.networks import NETWORKS
 from accel.pretrained import Prepared, prepare, shown_images
 from accel.quantize import quantize_input
@@ -118,11 +118,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(report)
     if options.plot:
-        try:
+        with writing("--plot", options.plot):
             write_atomic(options.plot, picture(report, options.plot.suffix.removeprefix(".")))
-        except OSError as error:
-            raise OptionError(f"--plot {options.plot} cannot be written: {error.strerror}"
-                              ) from None
         print(options.plot, file=sys.stderr if options.json else sys.stdout)
     return int(any(row["error"] for row in report["rows"]))
 
@@ -132,10 +129,7 @@ def _check_plot(path: Path | None) -> None:
         return
     if path.suffix not in PICTURES:
         raise OptionError(f"--plot must end in {' or '.join(PICTURES)}, not {str(path)!r}")
-    if not path.parent.is_dir():
-        raise OptionError(f"--plot {path}: there is no folder {path.parent}")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise OptionError(f"--plot {path} cannot be written")
+    check_writable("--plot", path)
 
 
 def board_at(name: str, clock_mhz: float | None) -> BoardSpec:

@@ -27,10 +27,10 @@ from accel.cost.traffic import Count, Store
 from accel.graph import Graph
 from accel.networks import NETWORKS
 from accel.program import Program
-from accel.report.options import OptionError, add_config
+from accel.report.options import DEFAULT_PRESET, OptionError, add_config
 from accel.sources import load_graph
 from accel.spec.config import AccelConfig
-from accel.spec.presets import PRESETS, config_from, preset
+from accel.spec.presets import PRESETS, config_from
 
 #: Each on the preset that is made for it.
 DEFAULT = tuple(f"{name}:{NETWORKS[name].preset}" for name in (
@@ -66,18 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sources", action="store_true",
                         help="every published figure and where it stands")
     add_config(parser)
+    parser.set_defaults(preset=None)    # to tell whether it is given
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the report."""
     if options.memory not in BEHIND:
         raise OptionError(f"--memory must be {' or '.join(BEHIND)}, not {options.memory!r}")
-    networks = options.networks or ([] if options.sources and not options.against else DEFAULT)
-    config = config_from(options.preset, options.config, options.activations)
-    wanted = [_against(options.against)] if options.against else []
-    wanted += [_placed(text, config) for text in networks]
-    report = energy([energy_of(*_compiled(model, options.calibration, each), options.memory)
-                     for model, each in wanted], options.memory)
+    report = energy([energy_of(*_compiled(model, options.calibration, config), options.memory)
+                     for model, config in _wanted(options)], options.memory)
     if options.json:
         print(json.dumps(report, indent=1))
     else:
@@ -85,18 +82,30 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _placed(text: str, config: AccelConfig) -> tuple[str, AccelConfig]:
-    """A model, and the preset behind its colon or else ``config``."""
-    model, _, name = text.rpartition(":")
-    return (model, preset(name)) if model and name in PRESETS else (text, config)
+def _wanted(options: argparse.Namespace) -> list[tuple[str, AccelConfig]]:
+    """Models and their configurations; `InputError` for an option that none of them takes."""
+    alone = options.sources and options.against is None
+    placed = [_split(text) for text in options.networks or (() if alone else DEFAULT)]
+    if options.against is not None:
+        placed.insert(0, _split(options.against))
+        if not placed[0][1]:
+            raise OptionError("--against must be NETWORK:PRESET, with a preset of "
+                              f"{', '.join(PRESETS)}, not {options.against!r}")
+    if (options.preset or options.config) and all(name for _, name in placed):
+        raise OptionError("--preset and --config are for a NETWORK without a preset behind it, and "
+                          "there is none")
+    if options.calibration is not None and not any(".py:" in model for model, _ in placed):
+        raise OptionError("--calibration is for FILE.py:FUNCTION, and there is none")
+    return [(model, config_from(name or options.preset or DEFAULT_PRESET,
+                                None if name else options.config, options.activations))
+            for model, name in placed]
 
 
-def _against(text: str) -> tuple[str, AccelConfig]:
+def _split(text: str) -> tuple[str, str]:
+    """A model, and the preset behind its colon, if there is one."""
     model, _, name = text.rpartition(":")
-    if not model:
-        raise OptionError("--against must be NETWORK:PRESET, with a preset of "
-                          f"{', '.join(PRESETS)}, not {text!r}")
-    return model, preset(name)
+    whole = not model or model.endswith(".py") or Path(text).is_file()
+    return (text, "") if whole else (model, name)
 
 
 def _compiled(model: str, calibration: Path | None, config: AccelConfig,

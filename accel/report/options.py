@@ -4,6 +4,9 @@ import argparse
 from accel.spec.errors import InputError
 from accel.spec.presets import ACTIVATIONS_HELP, PRESETS
 
+#: What ``--preset`` stands for unless it is given.
+DEFAULT_PRESET = "ecp5"
+
 
 class OptionError(InputError):
     """An option's value that cannot be used."""
@@ -11,7 +14,8 @@ class OptionError(InputError):
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Options of a report about one configuration."""
-    parser.add_argument("--preset", default="ecp5", help=f"{', '.join(PRESETS)}; default ecp5")
+    parser.add_argument("--preset", default=DEFAULT_PRESET,
+                        help=f"{', '.join(PRESETS)}; default {DEFAULT_PRESET}")
     parser.add_argument("--config", metavar="FILE.toml", help="instead of a preset")
     parser.add_argument("--activations", metavar="LIST", help=ACTIVATIONS_HELP)
 

@@ -63,8 +63,9 @@ def run(options: argparse.Namespace) -> int:
         at_least(f"--{name}", least, getattr(options, name))
     if unknown := [name for name in options.networks if name not in ROWS]:
         raise OptionError(f"networks must be of {', '.join(ROWS)}, not {', '.join(unknown)}")
-    found = study(options.networks or list(ROWS), options.seeds, options.epochs, options.jobs,
-                  quiet=options.json)
+    # each once: two trainings of one network would write the same file
+    names = list(dict.fromkeys(options.networks or ROWS))
+    found = study(names, options.seeds, options.epochs, options.jobs, quiet=options.json)
     if options.json:
         print(json.dumps(found, indent=1))
     else:

@@ -1,4 +1,5 @@
 """``python -m accel``: what it prints, and one line for every mistake."""
+import errno
 import re
 import runpy
 from pathlib import Path
@@ -8,11 +9,14 @@ import onnx
 import pytest
 import torch
 
+import accel.__main__ as command
 from accel import golden
 from accel.__main__ import main
 from accel.onnx_model import import_onnx
 from accel.program import Program
 from accel.quantize import dequantize
+from accel.sources import load_array
+from accel.spec.errors import InputError
 from accel.spec.isa import SUMMARY, WRAPPING, Isa, Opcode
 from accel.spec.presets import preset
 from sim import native
@@ -252,6 +256,60 @@ def test_wrong_programs(capsys: pytest.CaptureFixture[str], program: Path, tmp_p
         file.write_bytes(damaged)
         assert str(file) in fails(capsys, "disassemble", file)
     assert "cannot read program" in fails(capsys, "disassemble", tmp_path / "none")
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("none/x.npy", "there is no folder "), ("", "it is a folder"), ("/proc/x.npy", "No such file")])
+def test_outputs_that_cannot_be_written(
+        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model_file: Path,
+        program: Path, name: str, reason: str) -> None:
+    """Told before any work."""
+    def work(*_: object) -> None:
+        raise AssertionError("works first")
+
+    output, images = model_file.parent / name, model_file.with_name("x.npy")
+    monkeypatch.setattr(command, "load_graph", work)
+    monkeypatch.setattr(command, "load_array", work)
+    for arguments in (("compile", f"{model_file}:good", "--calibration", images, "-o"),
+                      ("run", program, "--input", images, "--output")):
+        line = fails(capsys, *arguments, output, "--preset", "tiny")
+        assert line.startswith(f"error: --output {output} cannot be written: {reason}")
+
+
+def test_a_disk_that_fills_up(capsys: pytest.CaptureFixture[str], program: Path, tmp_path: Path,
+                              monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    np.save(tmp_path / "x.npy", np.zeros((1, 1, 28, 28)))
+    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(Program, "save", full)
+    for arguments in (("compile", "lenet5-tanh", "-o"),
+                      ("run", program, "--input", tmp_path / "x.npy", "--output")):
+        assert "cannot be written: No space left" in fails(
+            capsys, *arguments, tmp_path / "y", "--preset", "tiny")
+
+
+def test_arrays_that_hold_no_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "x.npy"
+    for array, kind in ((np.array(["a"]), "<U1"), (np.zeros(2, np.longdouble), "float128"),
+                        (np.zeros(2, complex), "complex128"), (np.zeros(2, "i4,f4"), "")):
+        np.save(file, array)
+        with pytest.raises(InputError, match=rf"x.npy: must hold integers or floats of .*{kind}"):
+            load_array(file)
+    np.savez(tmp_path / "x.npz", x=np.zeros(3))
+    np.save(file, np.array([None]), allow_pickle=True)
+    for bad in (file, tmp_path / "x.npz", tmp_path):
+        with pytest.raises(InputError, match="cannot read array "):
+            load_array(bad)
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f4", ">i2", "?", "u1"])
+def test_arrays_are_in_the_machines_byte_order(tmp_path: Path, dtype: str) -> None:
+    array = np.array([[1, 0, 1]], dtype)
+    np.save(tmp_path / "x.npy", array)
+    found = load_array(tmp_path / "x.npy")
+    np.testing.assert_array_equal(torch.from_numpy(found).numpy(), array)
 
 
 @pytest.mark.parametrize(("array", "message"), [

@@ -362,6 +362,14 @@ def test_what_does_not_fit_is_refused_by_name(
     assert message in str(caught.value)
 
 
+def test_no_images_give_no_outputs() -> None:
+    graph = built("residual blocks", ROOMY)
+    device = Emulator(ROOMY)
+    device.load(compile_graph(graph, ROOMY))
+    assert device.run(np.zeros((0, *graph.input.shape), np.int64)).shape == (
+        0, *graph.output.shape)
+
+
 def test_an_addition_needs_its_hardware() -> None:
     config = replace(ROOMY, name="bare", residual=False)
     graph = built("doubled", config)

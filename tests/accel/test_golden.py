@@ -242,6 +242,16 @@ def test_pooling(kernel: tuple[int, int], stride: tuple[int, int], padding: Padd
     assert np.array_equal(got, wanted.numpy())
 
 
+@pytest.mark.parametrize("operation", Operation)
+def test_no_images_give_no_outputs(operation: Operation) -> None:
+    config, x, y = configs.SWITCHED, Tensor("x", (2, 4, 4), 0.5, 3), Tensor("y", (3, 3, 2), 0.5, 0)
+    conv = Conv2d("y", x, y, np.ones((3, 2, 2, 3), np.int64), np.zeros(3, np.int64),
+                  np.ones(3, np.int64), np.full(3, 8), operation=operation)
+    outputs = golden.run(Graph("g", x, (conv,)), np.zeros((0, *x.shape), np.int64), config)
+    assert {name: values.shape for name, values in outputs.items()} == {
+        "x": (0, *x.shape), "y": (0, *y.shape)}
+
+
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     config = PRESETS["tiny-shift"]
     network = graphs.build(config, SHAPE, [

@@ -1,4 +1,5 @@
 """Torch modules to float graphs: the same function, or one error that names every fault."""
+import contextlib
 import math
 import re
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from accel.layers import (
     FloatMaxPool,
 )
 from accel.model import ModelError, import_torch
+from accel.nn import ShiftConv2d
 from accel.spec.tables import DEFAULT_INTEGER_BITS
 from tests.modules import (
     Concatenating,
@@ -101,7 +103,7 @@ def traced(model: nn.Module, shape: tuple[int, ...]) -> tuple[FloatGraph, float]
     assert list(tensors) == ["input", *(layer.name for layer in graph.layers)]
     assert not any(tensor.requires_grad for tensor in tensors.values())
     with torch.no_grad():
-        expected = model.double()(images.clone())
+        expected = model.eval().double()(images.clone())
     output = graph.run(images)
     assert output.numel() == expected.numel()
     return graph, float((output.reshape(expected.shape) - expected).abs().max())
@@ -333,6 +335,30 @@ def test_weights_that_are_computed_from_parameters() -> None:
     x = torch.randn(5, *SHAPE, dtype=torch.float64)
     wanted = model.eval().double()(x)
     assert torch.allclose(import_torch(model, SHAPE).run(x).flatten(1), wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_are_computed_in_the_models_own_type(dtype: torch.dtype) -> None:
+    """Next to a tie of powers of two float64 rounds another way."""
+    torch.manual_seed(4)
+    layer = ShiftConv2d(2, 64, 3, mode="q").to(dtype)
+    layer.weight.data.flatten()[:3] = torch.tensor([0.70710677, 0.70710683, -0.35355338])
+    (found,) = import_torch(layer, SHAPE).layers
+    assert isinstance(found, FloatConv)
+    assert found.weight.dtype == found.bias.dtype == torch.float64
+    assert torch.equal(found.weight, layer.effective_weight().double())
+
+
+def test_the_modes_of_the_modules_stay() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Dropout())
+    model[1].eval()
+    for broken in (False, True):
+        if broken:
+            model.append(nn.Linear(99, 1))
+        with pytest.raises(ModelError) if broken else contextlib.nullcontext():
+            import_torch(model, SHAPE)
+        assert [module.training for module in model.modules()] == [True, True, False, True] + [
+            True] * broken
 
 
 @pytest.mark.parametrize("broken", ["2.weight", "2.bias", "3.running_var"])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from accel import golden, graph
-from accel.compile import compile_graph
+from accel.compile import CompileError, compile_graph
 from accel.emulate import Emulator
 from accel.layers import FloatConv, FloatDistance
 from accel.model import ModelError, import_torch
@@ -121,6 +121,74 @@ def test_a_distance_and_its_weights_share_a_format() -> None:
     total = golden.run(network, border, config)[node.output.name]
     sums = -abs(weight).sum(axis=(1, 2, 3)) / node.output.scale + node.output.zero_point
     assert abs(total[0, :, 3, 3].numpy() - np.clip(sums, -128, 127)).max() < 4
+
+
+@pytest.mark.parametrize("bits", [6, 8])
+@pytest.mark.parametrize("kind", ["add", "shiftadd"])
+def test_weights_that_the_cells_do_not_hold(kind: str, bits: int) -> None:
+    """Those that they hold are as exact in fewer bits than activations have."""
+    torch.manual_seed(1)
+    layer, x = AddConv2d(2, 3, 3), images().clamp(-3.9, 3.9)
+    x[0, 0, 0, :2] = torch.tensor([-4, 4 * 127 / 128])      # codes are 32 times the values
+    narrow, half = replace(PRESET[kind], weight_bits=bits), 1 << bits - 2
+    layer.weight.data = layer.weight.data.clamp(-half / 32, (half - 1) / 32)
+    layer.weight.data[1, 1, 1, 1] = -half / 32
+    (held,), (wide,) = (quantize(layer, [x], config).nodes for config in (narrow, PRESET[kind]))
+    assert isinstance(held, graph.Conv2d)
+    assert isinstance(wide, graph.Conv2d)
+    assert held.weight.min() == -half
+    np.testing.assert_array_equal(held.weight, wide.weight)
+    np.testing.assert_array_equal(held.bias, wide.bias)
+    layer.weight.data[1, 1, 1, 1] -= 1 / 32
+    with pytest.raises(QuantizeError, match=(
+            rf"distance: distances of 8-bit activations take weight_bits of at least 9, not {bits},"
+            rf" whose -{half}\.\.{half - 1} do not hold its weights' codes -{half + 1}\.\.")):
+        quantize(layer, [x], narrow)
+
+
+@pytest.mark.parametrize("bits", [8, 9])
+def test_a_copy_by_distances_needs_weights_below_every_activation(bits: int) -> None:
+    config, x = replace(PRESET["add"], weight_bits=bits), graph.Tensor("x", (2, 4, 4), 0.5, 3)
+    network = graph.Graph("copied", x, (graph.Clamp("y", x, replace(x, name="y"), -20, 20),))
+    if bits == 9:
+        check(network, config)
+        return
+    with pytest.raises(CompileError, match=r"y\.copy: adds up activations of 8 bits, which takes "
+                                           r"weight_bits >= 9 in an add cell, not 8"):
+        compile_graph(network, config)
+
+
+@pytest.mark.parametrize("mode", ["ps", "q"])
+def test_five_bits_of_a_shift_layer_take_six_of_a_cell(mode: str) -> None:
+    """Fewer hold the powers next to the largest, and make the others 0."""
+    layer = ShiftConv2d(15, 1, 1, bits=5, mode=mode)
+    like = nn.Conv2d(15, 1, 1)
+    like.weight.data = 2.0 ** -torch.arange(15.0).view(1, 15, 1, 1)
+    if mode == "ps":
+        layer.sign.data, layer.exponent.data = torch.ones(1, 15, 1, 1), like.weight.data.log2()
+    else:
+        layer.take(like)
+    x = torch.randn(64, 15, 4, 4, generator=torch.manual_seed(1))
+    found = {}
+    for bits in (5, 6):
+        (node,) = quantize(layer, [x], replace(PRESET["shift"], weight_bits=bits, acc_bits=40)
+                           ).nodes
+        assert isinstance(node, graph.Conv2d)
+        found[bits] = node.weight.ravel() / node.weight.max()
+    wanted = like.weight.detach().numpy().ravel()
+    np.testing.assert_array_equal(found[6], wanted)
+    np.testing.assert_array_equal(found[5][:8], wanted[:8])
+    assert not found[5][9:].any()
+
+
+def test_features_of_any_shape_have_one_position() -> None:
+    """A stride and a dilation of 1 x 1 kernels do not matter, nor when these become larger."""
+    model = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Unflatten(1, (2 * 8 * 7, 1, 1)),
+                          AddConv2d(2 * 8 * 7, 4, 1, stride=2, dilation=2))
+    found = import_torch(model, SHAPE)
+    assert torch.allclose(found.run(images(4)).flatten(1),
+                          model.double()(images(4).double()).flatten(1), atol=1e-9)
+    quantize(model, [images()], replace(PRESET["shiftadd"], acc_bits=32))
 
 
 def test_biases_and_flat_layers() -> None:

@@ -237,6 +237,13 @@ def test_an_identity_stands_between_two_tables() -> None:
     assert float((real_outputs(network, ECP5, images())[-1] - wanted).abs().max()) < 3 / 16
 
 
+def test_what_is_no_configuration_and_no_tensor() -> None:
+    with pytest.raises(TypeError, match="config must be an AccelConfig, not 'ecp5'"):
+        quantize(small(), [images()], "ecp5")
+    with pytest.raises(TypeError, match="images must be a torch tensor, not ndarray"):
+        quantize_input(quantize(small(), [images()], ECP5), images().numpy(), ECP5)
+
+
 def test_names_the_channel_whose_scale_is_out_of_range() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Tanh())
     model[0].weight.data[1] = 1e9

@@ -282,7 +282,9 @@ def test_default_rows() -> None:
     (["--seed", "-1"], "--seed must be at least 0, not -1"),
     (["--timeout", "0"], "--timeout must be more than 0, not 0"),
     (["--plot", "compare.gif"], r"--plot must end in .svg or .png, not 'compare.gif'"),
-    (["--plot", "/nowhere/compare.svg"], "--plot .*: there is no folder /nowhere")])
+    (["--plot", "/nowhere/compare.svg"], "--plot .*: there is no folder /nowhere"),
+    (["--plot", "/proc/compare.svg"], "--plot /proc/compare.svg cannot be written: No such file"),
+    (["--plot", "a" * 246 + ".svg"], "--plot a*.svg cannot be written: File name too long")])
 def test_bad_input(fakes: Fakes, arguments: list[str], error: str) -> None:
     with pytest.raises(InputError, match=error):
         call(*arguments)

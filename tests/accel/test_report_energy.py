@@ -2,7 +2,7 @@
 import json
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,12 +38,13 @@ from tests.configs import FIVE_BY_SEVEN, SWITCHED, TINY, TWO_BY_THREE, WIDE
 TFLITE = replace(TINY, rounding="tflite")
 
 
-def options(*networks: object, as_json: bool = True, preset: str = "tiny", sources: bool = False,
-            memory: str = "dram", against: str | None = None, config: str | None = None,
-            ) -> Namespace:
-    return Namespace(networks=[str(each) for each in networks], calibration=None, against=against,
-                     memory=memory, sources=sources, preset=preset, config=config,
-                     activations=None, json=as_json)
+def options(*networks: object, as_json: bool = True, preset: str | None = "tiny",
+            sources: bool = False, memory: str = "dram", against: str | None = None,
+            config: str | None = None, calibration: Path | None = None,
+            activations: str | None = None) -> Namespace:
+    return Namespace(networks=[str(each) for each in networks], calibration=calibration,
+                     against=against, memory=memory, sources=sources, preset=preset, config=config,
+                     activations=activations, json=as_json)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +185,7 @@ def test_table(measured: dict[str, EnergyReport], capsys: pytest.CaptureFixture[
 
 
 def test_sources_alone_compile_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report.run(options(sources=True, as_json=False)) == 0
+    assert report.run(options(sources=True, as_json=False, preset=None)) == 0
     out = capsys.readouterr().out
     for row in (*UNITS, *SRAMS, DRAM):
         assert f" {row.picojoules:g} " in out
@@ -214,6 +215,29 @@ def test_a_program_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         report.run(options(tmp_path / "net.program", preset="ecp5"))
 
 
+def test_what_a_colon_parts(tmp_path: Path) -> None:
+    odd = tmp_path / "net:ecp5"
+    odd.touch()
+    for text, parts in (("cnn", ("cnn", "")), ("cnn:ecp5", ("cnn", "ecp5")),
+                        ("net.py:ecp5", ("net.py:ecp5", "")), (str(odd), (str(odd), "")),
+                        ("net.py:f:ecp5", ("net.py:f", "ecp5")), (":ecp5", (":ecp5", ""))):
+        assert report._split(text) == parts
+
+
+def test_options_without_networks(monkeypatch: pytest.MonkeyPatch,
+                                  capsys: pytest.CaptureFixture[str]) -> None:
+    """The command line's default is no preset, and the networks' own ones are taken."""
+    given = ArgumentParser()
+    report.add_arguments(given)
+    plain = given.parse_args([])
+    assert [(model, config.name) for model, config in report._wanted(plain)] == [
+        tuple(text.split(":")) for text in report.DEFAULT]
+    (only,) = report._wanted(given.parse_args(["mlp"]))
+    assert only == ("mlp", PRESETS["ecp5"])
+    (only,) = report._wanted(given.parse_args(["mlp:tiny", "--activations", "relu"]))
+    assert only == ("mlp", replace(PRESETS["tiny"], activations=("relu",)))
+
+
 # --- bad input ----------------------------------------------------------------------------------
 @pytest.mark.parametrize(("given", "error", "message"), [
     (options("lenet6"), InputError, "MODEL must be one of lenet5-tanh, .* not 'lenet6'"),
@@ -224,7 +248,16 @@ def test_a_program_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     (options("lenet5-tanh", against="lenet5-tanh"), OptionError,
      "--against must be NETWORK:PRESET, with a preset of tiny, .* not 'lenet5-tanh'"),
     (options("lenet5-tanh", against="lenet5-tanh:huge"), ConfigError, "preset must be one of"),
-    (options("lenet5-tanh", against="lenet6:tiny"), InputError, "not 'lenet6'")], ids=str)
+    (options("lenet5-tanh", against="lenet6:tiny"), InputError, "not 'lenet6'"),
+    (options("lenet5-tanh", against=""), OptionError, "--against must be .* not ''"),
+    (options("cnn:bogus", preset=None), ConfigError, "preset must be one of tiny, .*, not 'bogus'"),
+    (options(), OptionError, "--preset and --config are for a NETWORK without a preset behind it"),
+    (options("mlp:ecp5"), OptionError, "--preset and --config are for a NETWORK without a preset"),
+    (options(preset=None, config="none.toml"), OptionError, "--preset and --config are for a NET"),
+    (options("mlp", calibration=Path("none.npy")), OptionError,
+     "--calibration is for FILE.py:FUNCTION, and there is none"),
+    (options("lenet5-tanh:ecp5", preset=None, activations="relu"), InputError,
+     "activation 'tanh' is not in config 'ecp5', which has relu")], ids=str)
 def test_bad_input(given: Namespace, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         report.run(given)

@@ -73,6 +73,11 @@ def test_one_seed_has_no_spread(untrained: Path, capsys: pytest.CaptureFixture[s
     assert "±" not in capsys.readouterr().out
 
 
+def test_a_network_named_twice_is_one(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.run(options("cnn", "cnn", seeds=1, json=True)) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 1
+
+
 def test_what_is_kept_depends_on_all_that_decides_it(build: Path) -> None:
     places = {report.weights(name, seed, epochs) for name in report.ROWS
               for seed in (0, 1) for epochs in (1, 2)}
