@@ -30,10 +30,10 @@ sim: setup      ## Verify units and networks on the emitted Verilog against torc
 	@$(PY) -m sim
 
 test: setup     ## Run every test
-	@$(PY) -m pytest -q -n 2
+	@$(PY) -m pytest -q -n 2 --dist worksteal --durations=15
 
 test-quick: setup  ## Run the quick tests
-	@$(PY) -m pytest -q -n 2 -m "not slow"
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 lint: setup     ## Check style and types
 	@$(BIN)/ruff check .

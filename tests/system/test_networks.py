@@ -101,8 +101,8 @@ def test_memory_is_reused_where_it_must_be() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("c", [TINY, ONE_BY_ONE, TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED, ADD,
-                               PRESETS["ecp5-shift"], PRESETS["tiny-shiftadd"], TFLITE],
+@pytest.mark.parametrize("c", [TINY, ONE_BY_ONE, TWO_BY_THREE, FIVE_BY_SEVEN, SWITCHED,
+                               PRESETS["ecp5-shift"], TFLITE, ROOMY_ADD, ROOMY_SHIFTADD],
                          ids=lambda c: c.name)
 def test_rtl(c: AccelConfig) -> None:
     device = NativeDevice(c)
